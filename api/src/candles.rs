@@ -1,0 +1,39 @@
+//! `GET /v1/candles/{symbol}`: query -> page of rows -> JSON.
+
+mod encode;
+mod fold;
+mod page;
+mod query;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+
+use self::query::Query;
+use crate::app::App;
+use crate::problem::ApiError;
+
+pub(crate) async fn get(
+    State(app): State<App>,
+    symbol: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    // A path that is not UTF-8 names no symbol.
+    let Path(name) = symbol.map_err(|_| ApiError::NotFound)?;
+    let query = Query::read(&uri, &name)?;
+    let mut snapshot = app.store.snapshot().await?;
+    let Some(symbol) = snapshot.symbol(&name).await? else { return Err(ApiError::UnknownSymbol(name)) };
+    let page = page::read(&mut snapshot, &query, &symbol).await?;
+    snapshot.end().await?;
+
+    let next = page.next.map(|position| query.next(position));
+    let body = encode::page(&query, &symbol, &page, next.as_ref().map(|(cursor, _)| cursor.as_str()));
+    let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
+    if let Some((_, next)) = next
+        && let Ok(link) = HeaderValue::from_str(&format!("<{}?{next}>; rel=\"next\"", uri.path()))
+    {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}

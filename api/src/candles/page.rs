@@ -1,0 +1,194 @@
+//! One page of candles: which buckets, read from where, in which order.
+
+use common::calendar::{Anchor, Bucket, Grid};
+use common::candle::{Candle, Edge};
+
+use super::fold::{Fold, Row};
+use super::query::{Fill, Position, Query};
+use crate::planner::{Source, plan};
+use crate::problem::ApiError;
+use crate::store::{Direction, Range, Snapshot, Symbol};
+
+/// Rows read at a time when one candle is looked for.
+const SINGLE: u64 = 16;
+
+/// The rows of a page and where it ended.
+pub(crate) struct Page {
+    pub(crate) grid: Grid,
+    /// In the order asked for.
+    pub(crate) rows: Vec<Row>,
+    /// Where the next page goes on, when there is one.
+    pub(crate) next: Option<Position>,
+}
+
+/// The page's frame: all it may hold, before any row is read.
+struct Frame<'a> {
+    query: &'a Query,
+    symbol: &'a Symbol,
+    grid: Grid,
+    source: Source,
+    /// Buckets with data that may be told, after the cursor; begins and ends on boundaries.
+    range: Range,
+    /// End of the first page's range.
+    until: i64,
+    /// The end of the range that is told first.
+    direction: Direction,
+}
+
+/// Reads the page that `query` asks for.
+pub(crate) async fn read(snapshot: &mut Snapshot, query: &Query, symbol: &Symbol) -> Result<Page, ApiError> {
+    let frame = Frame::new(query, symbol)?;
+    let (mut rows, next) = match query.fill {
+        Fill::None => frame.candles(snapshot).await?,
+        fill => frame.filled(snapshot, fill).await?,
+    };
+    if (frame.direction == Direction::Backward) != query.descending {
+        rows.reverse();
+    }
+    Ok(Page { grid: frame.grid, rows, next })
+}
+
+impl<'a> Frame<'a> {
+    fn new(query: &'a Query, symbol: &'a Symbol) -> Result<Self, ApiError> {
+        let tz = query.tz.unwrap_or(symbol.tz);
+        let grid = Grid::new(query.interval, tz, Anchor::Calendar);
+        let (from, to) = query.bounds(tz)?;
+
+        let open = grid.bucket(symbol.now);
+        let until = query.position.map_or_else(
+            || match (to.map(|to| grid.ceil(to)), query.partial) {
+                (Some(to), true) => to,
+                (to, false) => to.unwrap_or(i64::MAX).min(open.start),
+                (None, true) => open.end,
+            },
+            |position| position.until,
+        );
+        // Newest first, or the newest page of a range without a beginning.
+        let backward = query.descending || from.is_none();
+        let direction = if backward { Direction::Backward } else { Direction::Forward };
+
+        let mut range = match (symbol.entry.first_tick, symbol.entry.last_tick) {
+            (Some(first), Some(last)) => Range { from: grid.bucket(first).start, to: grid.bucket(last).end.min(until) },
+            _ => Range { from: 0, to: 0 },
+        };
+        if let Some(from) = from {
+            range.from = range.from.max(grid.ceil(from));
+        }
+        match (query.position, direction) {
+            (Some(position), Direction::Forward) => range.from = range.from.max(grid.bucket(position.last).end),
+            (Some(position), Direction::Backward) => range.to = range.to.min(grid.ceil(position.last)),
+            (None, _) => (),
+        }
+        let source = plan(query.interval, &grid, tz == symbol.tz, range.from, range.to);
+        Ok(Self { query, symbol, grid, source, range, until, direction })
+    }
+
+    /// The next `limit` buckets that have a candle.
+    async fn candles(&self, snapshot: &mut Snapshot) -> Result<(Vec<Row>, Option<Position>), ApiError> {
+        let limit = self.query.limit;
+        let mut fold = Fold::new(&self.grid);
+        let mut rest = Some(self.range);
+        while let Some(range) = rest
+            && fold.candles() <= limit
+        {
+            let wanted = (limit + 1 - fold.candles()) as u64 * self.source.rows_a_candle(self.query.interval);
+            let (parts, more) = snapshot.parts(self.symbol, self.source, range, self.direction, wanted + 1).await?;
+            parts.into_iter().for_each(|part| fold.push(part));
+            rest = more;
+        }
+        let mut rows: Vec<Row> = fold.finish().into_iter().filter(|row| row.candle.is_some()).collect();
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| more).map(|row| row.bucket.start);
+        Ok((rows, last.map(|last| Position { last, until: self.until })))
+    }
+
+    /// The next `limit` buckets, with or without a candle, between the first candle and the last.
+    async fn filled(&self, snapshot: &mut Snapshot, fill: Fill) -> Result<(Vec<Row>, Option<Position>), ApiError> {
+        let buckets = self.buckets();
+        let (Some(first), Some(last)) = (buckets.first(), buckets.last()) else { return Ok((Vec::new(), None)) };
+        let (low, high) = if first.start <= last.start { (first, last) } else { (last, first) };
+        let span = Range { from: low.start, to: high.end };
+        let more = match self.direction {
+            Direction::Forward => span.to < self.range.to,
+            Direction::Backward => span.from > self.range.from,
+        };
+        let next = more.then_some(Position { last: last.start, until: self.until });
+
+        let mut known = self.rows(snapshot, span).await?.into_iter().peekable();
+        let mut close = None;
+        if fill == Fill::Previous && known.peek().is_none_or(|row| row.bucket.start > span.from || row.candle.is_none()) {
+            close = self.close_before(snapshot, span.from).await?;
+        }
+        let mut rows = Vec::with_capacity(buckets.len());
+        for bucket in self.grid.buckets(span.from, span.to) {
+            let row = known.next_if(|row| row.bucket == bucket).unwrap_or(Row::empty(bucket));
+            match &row.candle {
+                Some(candle) => close = Some(candle.close),
+                // A bucket that has not ended may still get its first tick.
+                None if bucket.end > self.symbol.now => continue,
+                None => (),
+            }
+            let candle = row.candle.or_else(|| close.filter(|_| fill == Fill::Previous).map(flat));
+            rows.push(Row { candle, ..row });
+        }
+        if self.direction == Direction::Backward {
+            rows.reverse();
+        }
+        Ok((rows, next))
+    }
+
+    /// The next `limit` buckets of the range, in the order they are told.
+    fn buckets(&self) -> Vec<Bucket> {
+        if self.range.is_empty() {
+            return Vec::new();
+        }
+        let (first, step): (Bucket, fn(&Grid, Bucket) -> Bucket) = match self.direction {
+            Direction::Forward => (self.grid.bucket(self.range.from), Grid::after),
+            Direction::Backward => (self.grid.bucket(self.range.to - 1), Grid::before),
+        };
+        std::iter::successors(Some(first), |bucket| Some(step(&self.grid, *bucket)))
+            .take_while(|bucket| bucket.start >= self.range.from && bucket.start < self.range.to)
+            .take(self.query.limit)
+            .collect()
+    }
+
+    /// All rows that are stored in a range of few buckets, oldest first.
+    async fn rows(&self, snapshot: &mut Snapshot, span: Range) -> Result<Vec<Row>, ApiError> {
+        let mut fold = Fold::new(&self.grid);
+        let mut rest = Some(span);
+        while let Some(range) = rest {
+            let (parts, more) = snapshot.parts(self.symbol, self.source, range, Direction::Forward, u64::MAX).await?;
+            parts.into_iter().for_each(|part| fold.push(part));
+            rest = more;
+        }
+        Ok(fold.finish())
+    }
+
+    /// The last price before a boundary.
+    async fn close_before(&self, snapshot: &mut Snapshot, before: i64) -> Result<Option<Edge>, ApiError> {
+        let first = self.symbol.entry.first_tick.map(|first| self.grid.bucket(first).start);
+        let mut rest = first.map(|from| Range { from, to: before });
+        while let Some(range) = rest {
+            let (parts, more) = snapshot.parts(self.symbol, self.source, range, Direction::Backward, SINGLE).await?;
+            if let Some(candle) = parts.into_iter().find_map(|part| part.candle) {
+                return Ok(Some(candle.close));
+            }
+            rest = more;
+        }
+        Ok(None)
+    }
+}
+
+/// A candle of no trades at the close before.
+fn flat(close: Edge) -> Candle {
+    Candle {
+        open: close,
+        close,
+        high: close.price,
+        low: close.price,
+        volume: common::amount::Amount::ZERO,
+        turnover: common::amount::Amount::ZERO,
+        trades: 0,
+    }
+}

@@ -1,0 +1,188 @@
+//! The parameters of `/v1/candles/{symbol}`.
+
+use axum::http::Uri;
+use chrono_tz::Tz;
+use common::interval::Interval;
+use serde::{Deserialize, Serialize};
+
+use crate::cursor;
+use crate::params::{Params, When};
+use crate::problem::{ApiError, Fault};
+
+const NAMES: [&str; 10] = ["interval", "tz", "from", "to", "limit", "order", "partial", "fill", "numbers", "cursor"];
+const DEFAULT_LIMIT: u32 = 500;
+const MAX_LIMIT: u32 = 10_000;
+
+/// What stands in for candles of buckets without ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Nothing: such buckets are left out.
+    None,
+    /// Null prices, volume 0.
+    Null,
+    /// The close before, as all four prices.
+    Previous,
+}
+
+impl Fill {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Null => "null",
+            Self::Previous => "previous",
+        }
+    }
+}
+
+/// Where a page ended, microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// The last bucket told starts here.
+    #[serde(rename = "k")]
+    pub(crate) last: i64,
+    /// End of the range, as the first page had it.
+    #[serde(rename = "u")]
+    pub(crate) until: i64,
+}
+
+/// A checked query.
+#[derive(Debug)]
+pub(crate) struct Query {
+    params: Params,
+    symbol: String,
+    pub(crate) interval: Interval,
+    pub(crate) tz: Option<Tz>,
+    pub(crate) from: Option<When>,
+    pub(crate) to: Option<When>,
+    pub(crate) limit: usize,
+    /// Newest first.
+    pub(crate) descending: bool,
+    /// Candles that have not ended too.
+    pub(crate) partial: bool,
+    pub(crate) fill: Fill,
+    /// Decimals in quotes.
+    pub(crate) quoted: bool,
+    pub(crate) position: Option<Position>,
+}
+
+impl Query {
+    /// Reads the query of `uri`.
+    ///
+    /// # Errors
+    /// With all faults at once.
+    pub(crate) fn read(uri: &Uri, symbol: &str) -> Result<Self, ApiError> {
+        let mut params = Params::read(uri, &NAMES);
+        if params.text("interval").is_none() {
+            params.fault(Fault::new("interval", "required, such as 5m, 1h, 1d or 1M"));
+        }
+        let interval = params.interval("interval");
+        let tz = params.zone("tz");
+        let (from, to) = (params.when("from"), params.when("to"));
+        let limit = params.number("limit", 1..=MAX_LIMIT).unwrap_or(DEFAULT_LIMIT);
+        let descending = params.choice("order", &[("asc", false), ("desc", true)]);
+        let partial = params.choice("partial", &[("exclude", false), ("include", true)]);
+        let fill = params.choice("fill", &[("none", Fill::None), ("null", Fill::Null), ("previous", Fill::Previous)]);
+        let quoted = params.choice("numbers", &[("number", false), ("string", true)]);
+        let binding = binding(symbol, &params);
+        let position = params.value("cursor", |text| {
+            let fault = || Fault::new("cursor", "not a cursor of this query: repeat it with nothing but the cursor changed");
+            cursor::open(text, &binding).ok_or_else(fault)
+        });
+        params.check()?;
+        let Some(interval) = interval else { return Err(ApiError::Parameters(Vec::new())) };
+        Ok(Self {
+            params,
+            symbol: symbol.to_owned(),
+            interval,
+            tz,
+            from,
+            to,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            descending: descending.unwrap_or(false),
+            partial: partial.unwrap_or(false),
+            fill: fill.unwrap_or(Fill::None),
+            quoted: quoted.unwrap_or(false),
+            position,
+        })
+    }
+
+    /// `from` and `to` as instants in a zone.
+    ///
+    /// # Errors
+    /// When `from` is after `to`.
+    pub(crate) fn bounds(&self, tz: Tz) -> Result<(Option<i64>, Option<i64>), ApiError> {
+        let (from, to) = (self.from.map(|when| when.micros(tz)), self.to.map(|when| when.micros(tz)));
+        match (from, to) {
+            (Some(from), Some(to)) if from > to => Err(ApiError::Parameters(vec![Fault::new("from", "is after to")])),
+            bounds => Ok(bounds),
+        }
+    }
+
+    /// A parameter as it was asked for.
+    pub(crate) fn asked(&self, name: &str) -> Option<&str> {
+        self.params.text(name)
+    }
+
+    /// The cursor of the page after `position`, and the query string that asks for that page.
+    pub(crate) fn next(&self, position: Position) -> (String, String) {
+        let cursor = cursor::seal(&position, &binding(&self.symbol, &self.params));
+        let query = self.params.with_cursor(&cursor);
+        (cursor, query)
+    }
+}
+
+fn binding(symbol: &str, params: &Params) -> String {
+    format!("candles\0{symbol}\0{}", params.canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(query: &str) -> Result<Query, ApiError> {
+        Query::read(&format!("/v1/candles/A?{query}").parse().unwrap(), "A")
+    }
+
+    fn faults(query: &str) -> Vec<String> {
+        match read(query) {
+            Err(ApiError::Parameters(faults)) => faults.into_iter().map(|fault| fault.parameter).collect(),
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn parameters_that_are_not_there_yet_are_unknown() {
+        assert_eq!(faults("interval=1d&anchor=first&fields=open&format=csv"), ["anchor", "fields", "format"]);
+        assert_eq!(faults(""), ["interval"]);
+        assert_eq!(faults("interval=1mo&limit=10001&order=up&partial=yes&fill=linear&numbers=float&cursor=x").len(), 7);
+    }
+
+    #[test]
+    fn a_cursor_is_bound_to_its_query() {
+        let query = read("interval=1d&limit=2").unwrap();
+        let (cursor, next) = query.next(Position { last: 5, until: 9 });
+        assert_eq!(read(&next).unwrap().position, Some(Position { last: 5, until: 9 }));
+        assert_eq!(faults(&format!("interval=1d&limit=3&cursor={cursor}")), ["cursor"]);
+        let other = Query::read(&format!("/v1/candles/B?interval=1d&limit=2&cursor={cursor}").parse().unwrap(), "B");
+        assert!(matches!(other, Err(ApiError::Parameters(_))));
+    }
+
+    #[test]
+    fn from_after_to_is_refused_also_between_a_date_and_an_instant() {
+        let query = read("interval=1d&from=2024-03-10&to=2024-03-10T04:00:00Z").unwrap();
+        assert!(query.bounds(Tz::UTC).is_ok());
+        assert!(query.bounds(Tz::America__New_York).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|numbers|cursor)=[!-~]{0,24}&){0,6}") {
+            if let Ok(uri) = format!("/v1/candles/A?{query}").parse::<Uri>()
+                && let Ok(query) = Query::read(&uri, "A")
+            {
+                let _bounds = query.bounds(Tz::Pacific__Apia);
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `api`: read-only HTTP over the candles in PostgreSQL.
+//!
+//! Each answer is read from one snapshot of the database. A request goes one way: parameters ->
+//! plan -> rows -> fold -> JSON text.
+
+mod app;
+mod candles;
+pub mod config;
+mod cursor;
+mod encode;
+mod healthcheck;
+mod metrics;
+mod observe;
+mod params;
+mod planner;
+mod problem;
+mod store;
+mod symbols;
+mod time_series;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+pub use app::App;
+
+use crate::config::ApiConfig;
+
+/// Serves until `shutdown`, then lets answers under way end, within `http.shutdown_timeout`.
+///
+/// It starts while the database is away, and says on `/readyz` that it waits.
+///
+/// # Errors
+/// When an address cannot be listened on.
+pub async fn run(config: ApiConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let public = common::admin::bind(config.http.listen, "http.listen").await?;
+    let admin = common::admin::bind(config.admin.listen, "admin.listen").await?;
+    tracing::info!(http = %public.local_addr()?, admin = %admin.local_addr()?, database = %config.database.url, "listening");
+
+    let app = App::new(&config).context("database.url")?;
+    let stop = shutdown.clone();
+    let served = axum::serve(public, app.router()).with_graceful_shutdown(async move { stop.cancelled().await });
+    let bound = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(config.http.shutdown_timeout).await;
+        tracing::warn!("requests still under way at the end of http.shutdown_timeout are dropped");
+    };
+    tokio::select! {
+        served = served.into_future() => served?,
+        served = axum::serve(admin, app.admin_router()).into_future() => served?,
+        () = bound => (),
+    }
+    app.close(config.http.shutdown_timeout).await;
+    Ok(())
+}

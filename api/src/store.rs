@@ -1,0 +1,244 @@
+//! All SQL of this program.
+//!
+//! A [`Snapshot`] is one read-only REPEATABLE READ transaction: all its reads see the same commits.
+//! Reads are bounded by key ranges and row limits.
+
+mod part;
+mod ticks;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use common::calendar;
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{AssertSqlSafe, Postgres, Row as _, Transaction};
+
+pub(crate) use part::{Changes, Part};
+
+use crate::planner::{Source, View};
+use crate::problem::ApiError;
+
+/// Most rows of one statement.
+const MAX_ROWS: u64 = 10_000;
+
+/// Which end of a range is read first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Direction {
+    Forward,
+    Backward,
+}
+
+/// `from <= instant < to`, microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+impl Range {
+    pub(crate) const fn is_empty(self) -> bool {
+        self.from >= self.to
+    }
+}
+
+/// A symbol's row of the dictionary.
+#[derive(Debug, Clone)]
+pub(crate) struct Symbol {
+    pub(crate) id: i32,
+    pub(crate) name: String,
+    pub(crate) tz: Tz,
+    pub(crate) entry: Entry,
+    /// The database's clock at the time of the snapshot.
+    pub(crate) now: i64,
+}
+
+/// What the catalogue says of a symbol.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) timezone: String,
+    pub(crate) price_scale: i16,
+    pub(crate) size_scale: i16,
+    /// Event times, in microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) first_tick: Option<i64>,
+    pub(crate) last_tick: Option<i64>,
+}
+
+impl Entry {
+    fn of(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let micros = |time: Option<DateTime<Utc>>| time.map(|time| time.timestamp_micros());
+        Ok(Self {
+            timezone: row.try_get("timezone")?,
+            price_scale: row.try_get("price_scale")?,
+            size_scale: row.try_get("size_scale")?,
+            first_tick: micros(row.try_get("first_tick")?),
+            last_tick: micros(row.try_get("last_tick")?),
+        })
+    }
+}
+
+/// The database.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    pub(crate) const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Whether the database answers and has the schema.
+    pub(crate) async fn ping(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("select from symbols limit 1").fetch_optional(&self.pool).await.map(drop)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Begins a snapshot.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, ApiError> {
+        let transaction = self.pool.begin_with("begin isolation level repeatable read, read only").await?;
+        Ok(Snapshot { transaction })
+    }
+
+    /// A page of the catalogue: names after `after` that contain `part` in any case.
+    pub(crate) async fn symbols(&self, after: &str, part: &str, limit: u32) -> Result<Vec<(String, Entry)>, ApiError> {
+        let rows = sqlx::query(include_str!("store/symbols.sql"))
+            .bind(after)
+            .bind(part)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        let entry = |row: &PgRow| Ok((row.try_get("symbol")?, Entry::of(row)?));
+        rows.iter().map(entry).collect::<Result<_, sqlx::Error>>().map_err(ApiError::from)
+    }
+}
+
+/// One state of the database.
+pub(crate) struct Snapshot {
+    transaction: Transaction<'static, Postgres>,
+}
+
+impl Snapshot {
+    /// The symbol of that name.
+    pub(crate) async fn symbol(&mut self, name: &str) -> Result<Option<Symbol>, ApiError> {
+        // What ingest would not store is not asked for: PostgreSQL refuses NUL in a text.
+        if common::tick::Symbol::check(name).is_err() {
+            return Ok(None);
+        }
+        let row = sqlx::query(include_str!("store/symbol.sql")).bind(name).fetch_optional(&mut *self.transaction).await?;
+        let Some(row) = row else { return Ok(None) };
+        let entry = Entry::of(&row)?;
+        let tz = entry.timezone.parse();
+        Ok(Some(Symbol {
+            id: row.try_get("id")?,
+            name: name.to_owned(),
+            tz: tz.map_err(|_| ApiError::Data(format!("symbol {name} has the unknown time zone {}", entry.timezone)))?,
+            entry,
+            now: row.try_get::<DateTime<Utc>, _>("now")?.timestamp_micros(),
+        }))
+    }
+
+    /// Rows of `source` that begin in `range`, from the end that `direction` says, about `rows` of
+    /// them; and the rest of the range, when there may be more. For calendar levels the range must
+    /// begin and end with days of the symbol's zone.
+    pub(crate) async fn parts(
+        &mut self,
+        symbol: &Symbol,
+        source: Source,
+        range: Range,
+        direction: Direction,
+        rows: u64,
+    ) -> Result<(Vec<Part>, Option<Range>), ApiError> {
+        if range.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        if source == Source::Ticks {
+            return ticks::parts(&mut self.transaction, symbol, range, direction, rows.min(MAX_ROWS)).await;
+        }
+        let limit = rows.clamp(1, MAX_ROWS);
+        let statement = &STATEMENTS[&(source, direction)];
+        let query = sqlx::query(AssertSqlSafe(statement.as_str())).bind(symbol.id);
+        let of_dates = matches!(source, Source::View(_) | Source::Days);
+        let query = if of_dates {
+            query.bind(calendar::local_date(range.from, symbol.tz)).bind(calendar::local_date(range.to, symbol.tz))
+        } else {
+            query.bind(timestamp(range.from)).bind(timestamp(range.to))
+        };
+        let limit_bound = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = query.bind(limit_bound).fetch_all(&mut *self.transaction).await?;
+
+        let mut parts = Vec::with_capacity(found.len());
+        for row in &found {
+            let (start, end) = if of_dates {
+                calendar::day_bounds(row.try_get(0)?, symbol.tz)
+            } else {
+                let start = row.try_get::<DateTime<Utc>, _>(0)?.timestamp_micros();
+                (start, start + 1)
+            };
+            parts.push((Part::of(row, start)?, end));
+        }
+        let rest = parts.last().filter(|_| found.len() as u64 == limit).map(|(last, end)| match direction {
+            Direction::Forward => Range { from: *end, ..range },
+            Direction::Backward => Range { to: last.time, ..range },
+        });
+        Ok((parts.into_iter().map(|(part, _)| part).collect(), rest.filter(|rest| !rest.is_empty())))
+    }
+
+    /// Ends the snapshot. One that is dropped ends before its connection is used again.
+    pub(crate) async fn end(self) -> Result<(), ApiError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+fn timestamp(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default()
+}
+
+impl View {
+    /// Name of the view, what `date_trunc` calls its period, and the period as an interval.
+    const fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Weeks => ("candles_1w", "week", "7 days"),
+            Self::Months => ("candles_1mo", "month", "1 month"),
+            Self::Quarters => ("candles_1q", "quarter", "3 months"),
+            Self::Years => ("candles_1y", "year", "1 year"),
+        }
+    }
+}
+
+/// The statement of every source but ticks, made of constants.
+static STATEMENTS: LazyLock<HashMap<(Source, Direction), String>> = LazyLock::new(|| {
+    let views = [View::Weeks, View::Months, View::Quarters, View::Years].map(Source::View);
+    let sources = views.into_iter().chain([Source::Days, Source::Hours, Source::Minutes]);
+    let both = |source| [(source, Direction::Forward), (source, Direction::Backward)];
+    sources.flat_map(both).map(|(source, direction)| ((source, direction), statement(source, direction))).collect()
+});
+
+fn statement(source: Source, direction: Direction) -> String {
+    let order = match direction {
+        Direction::Forward => "asc",
+        Direction::Backward => "desc",
+    };
+    let (table, key) = match source {
+        Source::View(view) => {
+            let (name, unit, length) = view.names();
+            return include_str!("store/view.sql")
+                .replace("{columns}", part::COLUMNS)
+                .replace("{view}", name)
+                .replace("{unit}", unit)
+                .replace("{length}", length)
+                .replace("{order}", order);
+        }
+        Source::Days => ("candles_1d", "local_date"),
+        Source::Hours => ("candles_1h", "open_time"),
+        Source::Minutes | Source::Ticks => ("candles_1m", "open_time"),
+    };
+    format!(
+        "select {key}, {} from {table} where symbol_id = $1 and {key} >= $2 and {key} < $3 order by {key} {order} limit $4",
+        part::COLUMNS
+    )
+}

@@ -1,0 +1,133 @@
+//! Parts of candles below a minute, or across minutes: read from ticks.
+//!
+//! The minutes that exist say where ticks are, so that nothing is searched in empty time, and bear
+//! the revision: each change of a tick changes its minute.
+
+use chrono::{DateTime, Utc};
+use common::candle::Candle;
+use common::tick::{EventTime, Price, Size, Tick, TickKey};
+use sqlx::{PgConnection, Row as _};
+
+use super::part::number;
+use super::{Changes, Direction, Part, Range, Symbol, timestamp};
+use crate::problem::ApiError;
+
+const MINUTE: i64 = 60_000_000;
+/// Minutes looked at in one statement.
+const MAX_MINUTES: u64 = 1_000;
+/// Ticks read in one statement, but that a minute is never split.
+const MAX_TICKS: i64 = 50_000;
+
+const MINUTES_FORWARD: &str = "select open_time, trades, revision, updated_at from candles_1m \
+     where symbol_id = $1 and open_time >= $2 and open_time < $3 order by open_time limit $4";
+const MINUTES_BACKWARD: &str = "select open_time, trades, revision, updated_at from candles_1m \
+     where symbol_id = $1 and open_time >= $2 and open_time < $3 order by open_time desc limit $4";
+const TICKS: &str = "select event_time, sequence, price::text, size::text from ticks_between($1, $2, $3)";
+
+struct Minute {
+    open: i64,
+    trades: i64,
+    revision: i64,
+    updated_at: i64,
+}
+
+impl Minute {
+    /// The part that bears its changes, at the end of the minute that is walked over first.
+    fn part(&self, read: Range, direction: Direction) -> Part {
+        let covers = Range { from: self.open, to: self.open + MINUTE };
+        let time = match direction {
+            Direction::Forward => covers.from.max(read.from),
+            Direction::Backward => covers.to.min(read.to) - 1,
+        };
+        let changes = Changes { covers, revision: self.revision, updated_at: self.updated_at };
+        Part { time, candle: None, changes: Some(changes) }
+    }
+}
+
+/// A part without ticks for each minute, which bears its changes, then one for each tick; see
+/// [`super::Snapshot::parts`].
+pub(super) async fn parts(
+    connection: &mut PgConnection,
+    symbol: &Symbol,
+    range: Range,
+    direction: Direction,
+    rows: u64,
+) -> Result<(Vec<Part>, Option<Range>), ApiError> {
+    let (minutes, more) = minutes(connection, symbol, range, direction, rows).await?;
+    let (Some(first), Some(last)) = (minutes.iter().map(|m| m.open).min(), minutes.iter().map(|m| m.open).max()) else {
+        return Ok((Vec::new(), None));
+    };
+    let read = Range { from: range.from.max(first), to: range.to.min(last + MINUTE) };
+    let rest = more.then_some(match direction {
+        Direction::Forward => Range { from: read.to, ..range },
+        Direction::Backward => Range { to: read.from, ..range },
+    });
+
+    let mut parts: Vec<Part> = minutes.iter().map(|minute| minute.part(read, direction)).collect();
+    if minutes.iter().any(|minute| minute.trades > 0) {
+        parts.extend(ticks(connection, symbol, read).await?);
+    }
+    // Stable: a minute stays before its ticks, also where they begin at the same instant.
+    match direction {
+        Direction::Forward => parts.sort_by_key(|part| part.time),
+        Direction::Backward => parts.sort_by_key(|part| std::cmp::Reverse(part.time)),
+    }
+    Ok((parts, rest.filter(|rest| !rest.is_empty())))
+}
+
+async fn ticks(connection: &mut PgConnection, symbol: &Symbol, range: Range) -> Result<Vec<Part>, ApiError> {
+    let query = sqlx::query(TICKS).bind(&symbol.name).bind(timestamp(range.from)).bind(timestamp(range.to));
+    let mut parts = Vec::new();
+    for row in query.fetch_all(connection).await? {
+        let event_time = EventTime::from(row.try_get::<DateTime<Utc>, _>(0)?);
+        let tick = Tick {
+            key: TickKey { event_time, sequence: row.try_get(1)? },
+            price: Price::new(number(&row, 2)?).map_err(|error| ApiError::Data(error.to_string()))?,
+            size: Size::new(number(&row, 3)?).map_err(|error| ApiError::Data(error.to_string()))?,
+            revision: 0,
+            cancelled: false,
+        };
+        parts.push(Part { time: event_time.micros(), candle: Some(Candle::of(&tick)), changes: None });
+    }
+    Ok(parts)
+}
+
+/// The next minutes of a range, as many as have a statement's worth of ticks, and whether there may be more.
+async fn minutes(
+    connection: &mut PgConnection,
+    symbol: &Symbol,
+    range: Range,
+    direction: Direction,
+    rows: u64,
+) -> Result<(Vec<Minute>, bool), ApiError> {
+    let statement = match direction {
+        Direction::Forward => MINUTES_FORWARD,
+        Direction::Backward => MINUTES_BACKWARD,
+    };
+    let limit = rows.div_ceil(30).clamp(16, MAX_MINUTES);
+    let found = sqlx::query(statement)
+        .bind(symbol.id)
+        .bind(timestamp(range.from.div_euclid(MINUTE) * MINUTE))
+        .bind(timestamp(range.to))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    let mut more = found.len() as u64 == limit;
+    let mut minutes: Vec<Minute> = Vec::with_capacity(found.len());
+    let mut ticks = 0;
+    for row in found {
+        let minute = Minute {
+            open: row.try_get::<DateTime<Utc>, _>(0)?.timestamp_micros(),
+            trades: row.try_get(1)?,
+            revision: row.try_get(2)?,
+            updated_at: row.try_get::<DateTime<Utc>, _>(3)?.timestamp_micros(),
+        };
+        ticks += minute.trades;
+        if ticks > MAX_TICKS && !minutes.is_empty() {
+            more = true;
+            break;
+        }
+        minutes.push(minute);
+    }
+    Ok((minutes, more))
+}

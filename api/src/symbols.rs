@@ -1,0 +1,85 @@
+//! `GET /v1/symbols` and `GET /v1/symbols/{symbol}`: the catalogue.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::app::App;
+use crate::cursor;
+use crate::encode::Json;
+use crate::params::Params;
+use crate::problem::{ApiError, Fault};
+use crate::store::Entry;
+
+const DEFAULT_LIMIT: u32 = 500;
+const MAX_LIMIT: u32 = 10_000;
+
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    let mut params = Params::read(&uri, &["q", "limit", "cursor"]);
+    let limit = params.number("limit", 1..=MAX_LIMIT).unwrap_or(DEFAULT_LIMIT);
+    let part = params.value("q", |text| match text.contains('\0') {
+        true => Err(Fault::new("q", "holds a NUL character")),
+        false => Ok(text.to_owned()),
+    });
+    let binding = format!("symbols\0{}", params.canonical());
+    let after: Option<String> = params.value("cursor", |text| {
+        let fault = || Fault::new("cursor", "not a cursor of this query: repeat it with nothing but the cursor changed");
+        cursor::open(text, &binding).filter(|name: &String| !name.contains('\0')).ok_or_else(fault)
+    });
+    params.check()?;
+
+    // One row more than the page tells whether another follows.
+    let mut found = app.store.symbols(&after.unwrap_or_default(), &part.unwrap_or_default(), limit + 1).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| more).map(|(name, _)| cursor::seal(name, &binding));
+
+    let mut json = Json::default();
+    json.open('{');
+    json.key("symbols").open('[');
+    for (name, entry) in &found {
+        write_entry(&mut json, name, entry);
+    }
+    json.close(']');
+    json.key("next_cursor").optional_string(next.as_deref());
+    json.close('}');
+    let mut response = answer(json);
+    if let Some(next) = next
+        && let Ok(link) = HeaderValue::from_str(&format!("<{}?{}>; rel=\"next\"", uri.path(), params.with_cursor(&next)))
+    {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn get(
+    State(app): State<App>,
+    symbol: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let Path(name) = symbol.map_err(|_| ApiError::NotFound)?;
+    Params::read(&uri, &[]).check()?;
+    let mut snapshot = app.store.snapshot().await?;
+    let symbol = snapshot.symbol(&name).await?;
+    snapshot.end().await?;
+    let symbol = symbol.ok_or(ApiError::UnknownSymbol(name))?;
+    let mut json = Json::default();
+    write_entry(&mut json, &symbol.name, &symbol.entry);
+    Ok(answer(json))
+}
+
+fn write_entry(json: &mut Json, name: &str, entry: &Entry) {
+    json.open('{');
+    json.key("symbol").string(name);
+    json.key("timezone").string(&entry.timezone);
+    json.key("price_scale").literal(entry.price_scale);
+    json.key("size_scale").literal(entry.size_scale);
+    json.key("first_tick").time(entry.first_tick);
+    json.key("last_tick").time(entry.last_tick);
+    json.close('}');
+}
+
+fn answer(json: Json) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json.into_text()).into_response()
+}

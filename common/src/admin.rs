@@ -1,0 +1,85 @@
+//! The admin listener of both programs: `/metrics`, `/livez`, `/readyz`.
+//!
+//! Not alive means "restart me"; not ready means "wait", and says for what.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::future::BoxFuture;
+use prometheus::{Encoder, Registry, TextEncoder};
+use tokio::net::TcpListener;
+
+/// What a program says of itself. The error is a sentence for the operator.
+pub trait Probe: Send + Sync + 'static {
+    /// Whether it makes progress.
+    fn live(&self) -> BoxFuture<'_, Result<(), String>>;
+    /// Whether it can do its work now.
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>>;
+}
+
+#[derive(Clone)]
+struct Admin {
+    registry: Registry,
+    probe: Arc<dyn Probe>,
+}
+
+/// The routes.
+pub fn router(registry: Registry, probe: Arc<dyn Probe>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async |State(admin): State<Admin>| answer(admin.probe.live().await)))
+        .route("/readyz", get(async |State(admin): State<Admin>| answer(admin.probe.ready().await)))
+        .with_state(Admin { registry, probe })
+}
+
+fn answer(state: Result<(), String>) -> Response {
+    match state {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let mut body = Vec::new();
+    match TextEncoder::new().encode(&admin.registry.gather(), &mut body) {
+        Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// When it is in use or not this machine's; the text names the key to change.
+pub async fn bind(address: SocketAddr, key: &str) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} ({key}): {error}")))
+}
+
+/// Asks `http://address/readyz` of a running program, for the `healthcheck` subcommand.
+///
+/// # Errors
+/// When it does not answer 200 within 3 seconds; the text says what it answered.
+pub async fn healthcheck(address: SocketAddr) -> std::io::Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await?;
+        let status = reply.split(' ').nth(1).unwrap_or_default();
+        if status == "200" {
+            return Ok(());
+        }
+        let body = reply.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body.trim());
+        Err(std::io::Error::other(format!("not ready: {body}")))
+    };
+    tokio::time::timeout(Duration::from_secs(3), ask).await?
+}

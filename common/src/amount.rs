@@ -1,0 +1,198 @@
+//! Exact sums: volume and turnover.
+//!
+//! An [`Amount`] is a 128-bit integer with a scale while that holds it, and a big decimal beyond:
+//! a turnover may need 56 digits and keeps all of them. It never rounds, wraps or saturates.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use bigdecimal::BigDecimal;
+use bigdecimal::num_bigint::{BigInt, Sign};
+
+use crate::decimal::{Decimal, DecimalError, power_of_ten, write_units};
+
+/// An exact sum of sizes, or of price x size.
+#[derive(Debug, Clone)]
+pub struct Amount(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// `units` x 10^-`scale`, not normalised.
+    Small { units: i128, scale: u32 },
+    Large(Box<BigDecimal>),
+}
+
+impl Amount {
+    /// Zero.
+    pub const ZERO: Self = Self(Form::Small { units: 0, scale: 0 });
+
+    /// `price` x `size`.
+    #[must_use]
+    pub fn product(price: Decimal, size: Decimal) -> Self {
+        let scale = u32::from(price.scale()) + u32::from(size.scale());
+        match price.units().checked_mul(size.units()) {
+            Some(units) => Self(Form::Small { units, scale }),
+            None => Self::large(&Self::from(price).to_big() * &Self::from(size).to_big()),
+        }
+    }
+
+    /// Adds `other` to this.
+    pub fn add(&mut self, other: &Self) {
+        if let (Form::Small { units: a, scale: s }, Form::Small { units: b, scale: t }) = (&self.0, &other.0)
+            && let Some(sum) = add_small((*a, *s), (*b, *t))
+        {
+            self.0 = sum;
+            return;
+        }
+        *self = Self::large(&self.to_big() + &other.to_big());
+    }
+
+    /// `self` / `divisor`, rounded half-even to `places` decimals; `None` when `divisor` is zero.
+    #[must_use]
+    pub fn divide(&self, divisor: &Self, places: u32) -> Option<Self> {
+        let (a, s) = self.to_big().into_bigint_and_exponent();
+        let (b, t) = divisor.to_big().into_bigint_and_exponent();
+        if b.sign() == Sign::NoSign {
+            return None;
+        }
+        let shift = i64::from(places) + t - s;
+        let power = |exponent: i64| BigInt::from(10).pow(u32::try_from(exponent).unwrap_or(0));
+        let (a, b) = if shift >= 0 { (a * power(shift), b) } else { (a, b * power(-shift)) };
+        let (mut quotient, remainder) = (&a / &b, &a % &b);
+        let twice = remainder.magnitude() * 2_u32;
+        let odd = (&quotient % 2_u32).sign() != Sign::NoSign;
+        if twice > *b.magnitude() || (twice == *b.magnitude() && odd) {
+            quotient += if a.sign() == b.sign() { 1 } else { -1 };
+        }
+        Some(Self::large(BigDecimal::new(quotient, i64::from(places))))
+    }
+
+    /// Decimals of the normal form.
+    #[must_use]
+    pub fn scale(&self) -> u32 {
+        u32::try_from(self.to_big().normalized().fractional_digit_count().max(0)).unwrap_or(u32::MAX)
+    }
+
+    fn large(value: BigDecimal) -> Self {
+        Self(Form::Large(Box::new(value)))
+    }
+
+    fn to_big(&self) -> BigDecimal {
+        match &self.0 {
+            Form::Small { units, scale } => BigDecimal::new(BigInt::from(*units), i64::from(*scale)),
+            Form::Large(value) => (**value).clone(),
+        }
+    }
+}
+
+fn add_small((a, s): (i128, u32), (b, t): (i128, u32)) -> Option<Form> {
+    let scale = s.max(t);
+    let at = |units: i128, from: u32| {
+        if from == scale { Some(units) } else { 10_i128.checked_pow(scale - from)?.checked_mul(units) }
+    };
+    Some(Form::Small { units: at(a, s)?.checked_add(at(b, t)?)?, scale })
+}
+
+impl From<Decimal> for Amount {
+    fn from(value: Decimal) -> Self {
+        Self(Form::Small { units: value.units(), scale: u32::from(value.scale()) })
+    }
+}
+
+impl PartialEq for Amount {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Amount {}
+
+impl PartialOrd for Amount {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Amount {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.to_big().cmp(&other.to_big())
+    }
+}
+
+impl FromStr for Amount {
+    type Err = DecimalError;
+
+    /// Reads plain notation, as PostgreSQL prints a `numeric`.
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let scale = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        if text.len() <= 38 && scale <= 36 {
+            let digits: String = text.chars().filter(|c| *c != '.').collect();
+            let units = digits.parse().map_err(|_| DecimalError::NotANumber)?;
+            return Ok(Self(Form::Small { units, scale: u32::try_from(scale).unwrap_or(0) }));
+        }
+        text.parse().map(Self::large).map_err(|_| DecimalError::NotANumber)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Form::Small { units, scale } => {
+                let (mut units, mut scale) = (*units, if *units == 0 { 0 } else { *scale });
+                while scale > 0 && units % power_of_ten(1) == 0 {
+                    units /= 10;
+                    scale -= 1;
+                }
+                write_units(f, units < 0, &units.unsigned_abs().to_string(), scale as usize)
+            }
+            Form::Large(value) => f.write_str(&value.normalized().to_plain_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn amount(text: &str) -> Amount {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_turnover_of_56_digits_keeps_all_of_them() {
+        let price: Decimal = "9999999999.999999999999999999".parse().unwrap();
+        let size: Decimal = "9999999999999999999999999999".parse().unwrap();
+        let mut turnover = Amount::product(price, size);
+        turnover.add(&Amount::product("0.000000000000000001".parse().unwrap(), "0.000000000000000001".parse().unwrap()));
+        assert_eq!(
+            turnover.to_string(),
+            "99999999999999999999999999980000000000.000000000000000001000000000000000001"
+        );
+    }
+
+    #[test]
+    fn division_rounds_half_to_even() {
+        for (a, b, places, result) in
+            [("1", "8", 2, "0.12"), ("3", "8", 2, "0.38"), ("10", "4", 0, "2"), ("14", "4", 0, "4"), ("1", "3", 5, "0.33333"), ("200.5", "0.5", 3, "401")]
+        {
+            assert_eq!(amount(a).divide(&amount(b), places).unwrap().to_string(), result, "{a} / {b}");
+        }
+        assert_eq!(amount("1").divide(&Amount::ZERO, 2), None);
+    }
+
+    proptest! {
+        #[test]
+        fn sums_and_products_equal_the_big_decimal_ones(a in 0..10_i128.pow(28), s in 0_u32..=18, b in 0..10_i128.pow(28), t in 0_u32..=18) {
+            let (x, y) = (Decimal::new(a, s).unwrap(), Decimal::new(b, t).unwrap());
+            let (big_x, big_y) = (BigDecimal::new(a.into(), i64::from(s)), BigDecimal::new(b.into(), i64::from(t)));
+            let mut sum = Amount::from(x);
+            sum.add(&Amount::from(y));
+            prop_assert_eq!(sum.to_string(), (&big_x + &big_y).normalized().to_plain_string());
+            let product = Amount::product(x, y);
+            prop_assert_eq!(product.to_string(), (&big_x * &big_y).normalized().to_plain_string());
+            prop_assert_eq!(product.to_string().parse::<Amount>().unwrap(), product);
+        }
+    }
+}

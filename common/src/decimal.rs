@@ -1,0 +1,254 @@
+//! Exact decimals of prices and sizes.
+//!
+//! A [`Decimal`] holds up to 28 significant digits, up to 18 of them decimals, and is always
+//! normalised (no trailing zeros), so that equal numbers are equal values. Nothing rounds: what
+//! does not fit is an error.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+/// Most significant digits of a price or a size.
+pub const MAX_DIGITS: u32 = 28;
+/// Most decimals of a price or a size.
+pub const MAX_SCALE: u8 = 18;
+
+/// 10^exponent. `exponent` is at most 38, the greatest power of ten in an `i128`.
+#[must_use]
+pub const fn power_of_ten(exponent: u32) -> i128 {
+    10_i128.pow(exponent)
+}
+
+/// Why a text is not a [`Decimal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecimalError {
+    /// Not a decimal number: empty, letters, `NaN`, `Infinity`.
+    #[error("not a decimal number")]
+    NotANumber,
+    /// More than 28 significant digits, or more than 18 decimals.
+    #[error("more than {MAX_DIGITS} digits or {MAX_SCALE} decimals")]
+    TooManyDigits,
+}
+
+/// An exact decimal, `units` x 10^-`scale`, normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Decimal {
+    units: i128,
+    scale: u8,
+}
+
+impl Decimal {
+    /// Zero.
+    pub const ZERO: Self = Self { units: 0, scale: 0 };
+
+    /// The number `units` x 10^-`scale`.
+    ///
+    /// # Errors
+    /// When the normalised number has too many digits.
+    pub fn new(mut units: i128, mut scale: u32) -> Result<Self, DecimalError> {
+        if units == 0 {
+            return Ok(Self::ZERO);
+        }
+        while scale > 0 && units % 10 == 0 {
+            units /= 10;
+            scale -= 1;
+        }
+        if scale > u32::from(MAX_SCALE) || units.unsigned_abs() >= power_of_ten(MAX_DIGITS).unsigned_abs() {
+            return Err(DecimalError::TooManyDigits);
+        }
+        Ok(Self { units, scale: u8::try_from(scale).unwrap_or(MAX_SCALE) })
+    }
+
+    /// The whole number of 10^-[`scale`](Self::scale) that this is.
+    #[must_use]
+    pub const fn units(self) -> i128 {
+        self.units
+    }
+
+    /// Decimals, 0 to 18.
+    #[must_use]
+    pub const fn scale(self) -> u8 {
+        self.scale
+    }
+
+    /// This number in units of 10^-`scale`, for a `scale` of at least its own and at most
+    /// [`MAX_SCALE`]; `None` when that needs more than 127 bits.
+    #[must_use]
+    pub fn units_at(self, scale: u8) -> Option<i128> {
+        self.units.checked_mul(power_of_ten(u32::from(scale.checked_sub(self.scale)?)))
+    }
+
+    /// Below zero.
+    #[must_use]
+    pub const fn is_negative(self) -> bool {
+        self.units < 0
+    }
+
+    /// Above zero.
+    #[must_use]
+    pub const fn is_positive(self) -> bool {
+        self.units > 0
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = DecimalError;
+
+    /// Reads digits with an optional sign, point and exponent, as JSON spells a number.
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let (negative, rest) = match text.as_bytes() {
+            [b'-', rest @ ..] => (true, rest),
+            [b'+', rest @ ..] => (false, rest),
+            rest => (false, rest),
+        };
+        let mut units: i128 = 0;
+        let mut digits = 0_usize;
+        let mut dropped_zeros = 0_i64;
+        let mut scale = 0_i64;
+        let mut point = false;
+        let mut exponent = 0_i64;
+        for (position, &byte) in rest.iter().enumerate() {
+            match byte {
+                b'0'..=b'9' => {
+                    digits += 1;
+                    scale += i64::from(point);
+                    // Zeros wait until a digit follows, so that any number of trailing ones is read.
+                    if byte == b'0' {
+                        dropped_zeros += i64::from(units != 0);
+                        continue;
+                    }
+                    let shift = u32::try_from(dropped_zeros + 1).map_err(|_| DecimalError::TooManyDigits)?;
+                    dropped_zeros = 0;
+                    units = 10_i128
+                        .checked_pow(shift)
+                        .and_then(|power| units.checked_mul(power))
+                        .and_then(|shifted| shifted.checked_add(i128::from(byte - b'0')))
+                        .ok_or(DecimalError::TooManyDigits)?;
+                }
+                b'.' if !point && digits > 0 => point = true,
+                b'e' | b'E' if digits > 0 => {
+                    exponent = std::str::from_utf8(&rest[position + 1..])
+                        .ok()
+                        .filter(|text| text.bytes().any(|b| b.is_ascii_digit()))
+                        .ok_or(DecimalError::NotANumber)
+                        .and_then(parse_exponent)?;
+                    break;
+                }
+                _ => return Err(DecimalError::NotANumber),
+            }
+        }
+        if digits == 0 || (point && rest.last() == Some(&b'.')) {
+            return Err(DecimalError::NotANumber);
+        }
+        if units == 0 {
+            return Ok(Self::ZERO);
+        }
+        let scale = scale - dropped_zeros - exponent;
+        let signed = if negative { -units } else { units };
+        match u32::try_from(scale) {
+            Ok(scale) => Self::new(signed, scale),
+            Err(_) => u32::try_from(-scale)
+                .ok()
+                .and_then(|power| 10_i128.checked_pow(power))
+                .and_then(|power| signed.checked_mul(power))
+                .ok_or(DecimalError::TooManyDigits)
+                .and_then(|units| Self::new(units, 0)),
+        }
+    }
+}
+
+/// An exponent; one that no accepted number can have is pinned to a value that is refused later.
+fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(DecimalError::NotANumber);
+    }
+    let magnitude = digits.parse::<i64>().unwrap_or(i64::MAX).min(1_000_000_000);
+    Ok(if text.starts_with('-') { -magnitude } else { magnitude })
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_units(f, self.units < 0, &self.units.unsigned_abs().to_string(), usize::from(self.scale))
+    }
+}
+
+/// Writes whole `digits` x 10^-`scale` in plain notation.
+pub(crate) fn write_units(f: &mut fmt::Formatter<'_>, negative: bool, digits: &str, scale: usize) -> fmt::Result {
+    let sign = if negative { "-" } else { "" };
+    if scale == 0 {
+        return write!(f, "{sign}{digits}");
+    }
+    match digits.len().checked_sub(scale) {
+        Some(whole) if whole > 0 => write!(f, "{sign}{}.{}", &digits[..whole], &digits[whole..]),
+        _ => write!(f, "{sign}0.{digits:0>scale$}"),
+    }
+}
+
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // 28 digits and 18 decimals need 46 digits on a common scale: compare whole parts first.
+        let split = |d: &Self| {
+            let unit = power_of_ten(u32::from(d.scale));
+            (d.units.div_euclid(unit), d.units.rem_euclid(unit) * power_of_ten(u32::from(MAX_SCALE - d.scale)))
+        };
+        if self.scale == other.scale { self.units.cmp(&other.units) } else { split(self).cmp(&split(other)) }
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<String, DecimalError> {
+        text.parse::<Decimal>().map(|d| d.to_string())
+    }
+
+    #[test]
+    fn a_number_prints_as_its_plain_normal_form() {
+        for (text, printed) in [
+            ("95.455002", "95.455002"),
+            ("100.000", "100"),
+            ("-0.0", "0"),
+            ("0.00000798374", "0.00000798374"),
+            ("7.98374e-6", "0.00000798374"),
+            ("1e3", "1000"),
+            ("1.50E+1", "15"),
+            ("1000000000000000000000000000", "1000000000000000000000000000"),
+            ("0.000000000000000001", "0.000000000000000001"),
+            ("1.0000000000000000000000000000000000000000", "1"),
+            ("000123.4", "123.4"),
+            ("-2.5", "-2.5"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(printed), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_exact_price_is_refused_by_name() {
+        for text in ["", "-", ".", "1.", ".5", "1..2", "abc", "NaN", "Infinity", "1e", "1e+", "1,5", "0x10", "1 ", "1e1e1"] {
+            assert_eq!(read(text), Err(DecimalError::NotANumber), "{text}");
+        }
+        for text in ["12345678901234567890123456789", "0.0000000000000000001", "1e28", "1e999999999999", "1e-19", "1e-999999999999"] {
+            assert_eq!(read(text), Err(DecimalError::TooManyDigits), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_order_survive(a in -(10_i128.pow(28)-1)..10_i128.pow(28), b in -(10_i128.pow(28)-1)..10_i128.pow(28), s in 0_u32..=18, t in 0_u32..=18) {
+            let (x, y) = (Decimal::new(a, s).unwrap(), Decimal::new(b, t).unwrap());
+            prop_assert_eq!(x.to_string().parse::<Decimal>().unwrap(), x);
+            let big = |d: Decimal| bigdecimal::BigDecimal::new(d.units().into(), i64::from(d.scale()));
+            prop_assert_eq!(x.cmp(&y), big(x).cmp(&big(y)));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What `ingest` and `api` share: ticks and candles, intervals and the calendar, configuration, the
+//! database, telemetry. It knows neither Kafka nor the HTTP routes.
+
+pub mod admin;
+pub mod amount;
+pub mod calendar;
+pub mod candle;
+pub mod config;
+pub mod database;
+pub mod decimal;
+pub mod interval;
+pub mod telemetry;
+pub mod tick;

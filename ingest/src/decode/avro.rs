@@ -1,0 +1,261 @@
+//! Ticks as Avro in the Confluent wire format: a zero byte, a schema id of four bytes, the body.
+//!
+//! A body is read by its writer's schema and its fields are taken by name, so that producers may add
+//! and reorder fields. Logical types decide what a number means.
+
+use std::borrow::Cow;
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use chrono::DateTime;
+use common::decimal::Decimal;
+use common::tick::EventTime;
+
+use super::{Decoded, Fields, RecordInfo, Rules, decimal, fault, missing};
+use crate::batch::{Fault, Reason};
+use crate::config::SequenceSource;
+
+/// Splits a message into its schema id and its body.
+///
+/// # Errors
+/// When it is not in the Confluent wire format.
+pub fn split(payload: &[u8]) -> Result<(u32, &[u8]), Fault> {
+    match payload {
+        [0, a, b, c, d, body @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), body)),
+        _ => Err(fault(Reason::NotAvro, &"not a zero byte and a schema id of four bytes")),
+    }
+}
+
+/// Decodes the body of one message by its writer's schema.
+///
+/// # Errors
+/// The fault that makes it a dead letter.
+pub fn decode(schema: &Schema, mut body: &[u8], record: RecordInfo, rules: &Rules) -> Result<Decoded<'static>, Fault> {
+    let not_avro = |error: apache_avro::Error| fault(Reason::NotAvro, &error);
+    let reader = GenericDatumReader::builder(schema).build().map_err(not_avro)?;
+    let value = reader.read_value(&mut body).map_err(not_avro)?;
+    if !body.is_empty() {
+        return Err(fault(Reason::NotAvro, &format!("{} bytes after the record", body.len())));
+    }
+    let (Value::Record(values), Schema::Record(record_schema)) = (value, schema) else {
+        return Err(fault(Reason::NotAvro, &"not a record"));
+    };
+    let field = |name: &str| {
+        let position = record_schema.fields.iter().position(|field| field.name == name)?;
+        let (value, schema) = plain(&values.get(position)?.1, &record_schema.fields[position].schema);
+        (*value != Value::Null).then_some((value, schema))
+    };
+    let required = |name: &str| field(name).ok_or_else(|| missing(name));
+
+    let symbol = match required("symbol")?.0 {
+        Value::String(text) | Value::Enum(_, text) => Cow::Owned(text.clone()),
+        _ => return Err(wrong("symbol", "a string")),
+    };
+    let sequence = match rules.sequence {
+        SequenceSource::Field => Some(integer("sequence", required("sequence")?.0)?),
+        SequenceSource::Offset => None,
+    };
+    let revision = match field("revision") {
+        None => 0,
+        Some((value, _)) => i32::try_from(integer("revision", value)?)
+            .ok()
+            .filter(|revision| *revision >= 0)
+            .ok_or_else(|| wrong("revision", "0 to 2147483647"))?,
+    };
+    let cancelled = match field("cancelled").map(|(value, _)| value) {
+        None => false,
+        Some(Value::Boolean(cancelled)) => *cancelled,
+        Some(_) => return Err(wrong("cancelled", "a boolean")),
+    };
+    let fields = Fields {
+        symbol,
+        event_time: event_time(required("event_time")?.0)?,
+        sequence,
+        price: exact("price", required("price")?)?,
+        size: exact("size", required("size")?)?,
+        revision,
+        cancelled,
+    };
+    rules.check(fields, record)
+}
+
+/// The value inside a union, with the schema of its branch.
+fn plain<'v>(value: &'v Value, schema: &'v Schema) -> (&'v Value, &'v Schema) {
+    match (value, schema) {
+        (Value::Union(branch, inner), Schema::Union(union)) => {
+            (inner, union.variants().get(*branch as usize).unwrap_or(schema))
+        }
+        _ => (value, schema),
+    }
+}
+
+fn wrong(field: &str, expected: &str) -> Fault {
+    fault(Reason::WrongType, &format!("{field} is not {expected}"))
+}
+
+fn integer(field: &str, value: &Value) -> Result<i64, Fault> {
+    match value {
+        Value::Int(number) => Ok(i64::from(*number)),
+        Value::Long(number) => Ok(*number),
+        _ => Err(wrong(field, "a whole number")),
+    }
+}
+
+fn event_time(value: &Value) -> Result<EventTime, Fault> {
+    let micros = match value {
+        Value::TimestampMicros(micros) | Value::Long(micros) => Some(*micros),
+        Value::TimestampMillis(millis) => millis.checked_mul(1000),
+        Value::TimestampNanos(nanos) => Some(nanos.div_euclid(1000)),
+        Value::String(text) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros()),
+        _ => return Err(wrong("event_time", "a timestamp")),
+    };
+    micros.map(EventTime::from_micros).ok_or_else(|| fault(Reason::BadTime, &"event_time is no time"))
+}
+
+/// A price or size: a decimal by its scale, a string by its spelling, a float by its shortest decimal.
+fn exact(field: &str, (value, schema): (&Value, &Schema)) -> Result<Decimal, Fault> {
+    match (value, schema) {
+        (Value::Decimal(number), Schema::Decimal(decimal_schema)) => {
+            let bytes: Vec<u8> = number.try_into().map_err(|error: apache_avro::Error| fault(Reason::NotAvro, &error))?;
+            from_units(field, &bytes, decimal_schema.scale)
+        }
+        (Value::BigDecimal(number), _) => decimal(field, &number.to_plain_string()),
+        (Value::String(text), _) => decimal(field, text),
+        (Value::Int(number), _) => decimal(field, &number.to_string()),
+        (Value::Long(number), _) => decimal(field, &number.to_string()),
+        (Value::Float(number), _) => decimal(field, &number.to_string()),
+        (Value::Double(number), _) => decimal(field, &number.to_string()),
+        _ => Err(wrong(field, "a decimal, a string or a number")),
+    }
+}
+
+/// A big-endian two's complement number of 10^-scale.
+fn from_units(field: &str, bytes: &[u8], scale: usize) -> Result<Decimal, Fault> {
+    let too_many = || fault(Reason::TooManyDigits, &format!("{field} has more than 28 digits or 18 decimals"));
+    let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
+    let fill = if negative { 0xff } else { 0 };
+    // A writer may pad with sign bytes; what is left must fit 128 bits.
+    let excess = bytes.len().saturating_sub(16);
+    if bytes[..excess].iter().any(|byte| *byte != fill) {
+        return Err(too_many());
+    }
+    let mut units = [fill; 16];
+    let kept = &bytes[excess..];
+    units[16 - kept.len()..].copy_from_slice(kept);
+    let units = i128::from_be_bytes(units);
+    if (units < 0) != negative {
+        return Err(too_many());
+    }
+    u32::try_from(scale).ok().and_then(|scale| Decimal::new(units, scale).ok()).ok_or_else(too_many)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AcceptConfig;
+    use apache_avro::to_avro_datum;
+
+    const RECORD: RecordInfo = RecordInfo { offset: 77, timestamp: None };
+
+    fn schema(fields: &str) -> Schema {
+        Schema::parse_str(&format!(r#"{{"type":"record","name":"Tick","fields":[{fields}]}}"#)).unwrap()
+    }
+
+    fn read(schema: &Schema, values: Vec<(&str, Value)>) -> Result<Decoded<'static>, Fault> {
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let body = to_avro_datum(schema, Value::Record(values)).unwrap();
+        decode(schema, &body, RECORD, &Rules::new(AcceptConfig::default(), SequenceSource::Field))
+    }
+
+    fn units(number: i64) -> Value {
+        Value::Decimal(apache_avro::Decimal::from(number.to_be_bytes()))
+    }
+
+    #[test]
+    fn fields_are_taken_by_name_whatever_their_order_and_form() {
+        let decimal_type = r#"{"type":"bytes","logicalType":"decimal","precision":30,"scale":6}"#;
+        let micros = r#"{"type":"long","logicalType":"timestamp-micros"}"#;
+        let ours = schema(&format!(
+            r#"{{"name":"symbol","type":"string"}},{{"name":"event_time","type":{micros}}},{{"name":"sequence","type":"long"}},
+               {{"name":"price","type":{decimal_type}}},{{"name":"size","type":{decimal_type}}}"#
+        ));
+        let first = read(
+            &ours,
+            vec![
+                ("symbol", Value::String("AMZN".into())),
+                ("event_time", Value::TimestampMicros(1_561_728_600_000_000)),
+                ("sequence", Value::Long(1)),
+                ("price", units(95_455_002)),
+                ("size", units(100_000_000)),
+            ],
+        )
+        .unwrap();
+        assert_eq!(first.tick.price.decimal().to_string(), "95.455002");
+        assert_eq!(first.tick.size.decimal().to_string(), "100");
+
+        let theirs = schema(
+            r#"{"name":"venue","type":"string"},{"name":"size","type":"double"},{"name":"price","type":["null","string"]},
+               {"name":"sequence","type":"int"},{"name":"event_time","type":{"type":"long","logicalType":"timestamp-millis"}},
+               {"name":"symbol","type":"string"},{"name":"cancelled","type":"boolean"}"#,
+        );
+        let second = read(
+            &theirs,
+            vec![
+                ("venue", Value::String("X".into())),
+                ("size", Value::Double(100.0)),
+                ("price", Value::Union(1, Box::new(Value::String("95.4550020".into())))),
+                ("sequence", Value::Int(1)),
+                ("event_time", Value::TimestampMillis(1_561_728_600_000)),
+                ("symbol", Value::String("AMZN".into())),
+                ("cancelled", Value::Boolean(false)),
+            ],
+        )
+        .unwrap();
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn faults_of_avro_have_their_reasons() {
+        assert_eq!(split(b"\x01\0\0\0\x05").unwrap_err().reason, Reason::NotAvro);
+        assert_eq!(split(b"\0\0\0").unwrap_err().reason, Reason::NotAvro);
+        assert_eq!(split(b"\0\0\0\x01\x05rest"), Ok((261, b"rest".as_slice())));
+
+        let text = schema(r#"{"name":"symbol","type":"string"}"#);
+        let rules = Rules::new(AcceptConfig::default(), SequenceSource::Field);
+        let reason = |body: &[u8]| decode(&text, body, RECORD, &rules).unwrap_err().reason;
+        assert_eq!(reason(b"\x08AB"), Reason::NotAvro);
+        assert_eq!(reason(b"\x02A trailing"), Reason::NotAvro);
+        assert_eq!(reason(b"\x02A"), Reason::MissingField);
+
+        let double = schema(
+            r#"{"name":"symbol","type":"string"},{"name":"event_time","type":"long"},{"name":"sequence","type":"long"},
+               {"name":"price","type":"double"},{"name":"size","type":"double"}"#,
+        );
+        for (price, expected) in [(f64::NAN, Reason::NotFinite), (f64::INFINITY, Reason::NotFinite), (1e-300, Reason::TooManyDigits), (0.0, Reason::PriceNotPositive)] {
+            let values = vec![
+                ("symbol", Value::String("A".into())),
+                ("event_time", Value::Long(1)),
+                ("sequence", Value::Long(1)),
+                ("price", Value::Double(price)),
+                ("size", Value::Double(1.0)),
+            ];
+            assert_eq!(read(&double, values).unwrap_err().reason, expected, "{price}");
+        }
+    }
+
+    #[test]
+    fn decimals_of_any_width_are_exact_or_refused() {
+        let number = |bytes: &[u8], scale| from_units("price", bytes, scale).map(|d| d.to_string());
+        assert_eq!(number(&[0xff, 0x85], 2).as_deref(), Ok("-1.23"));
+        assert_eq!(number(&[0; 40], 2).as_deref(), Ok("0"));
+        assert_eq!(number(&[], 2).as_deref(), Ok("0"));
+        let mut wide = [0_u8; 20];
+        wide[19] = 123;
+        assert_eq!(number(&wide, 1).as_deref(), Ok("12.3"));
+        wide[0] = 1;
+        assert_eq!(number(&wide, 1).unwrap_err().reason, Reason::TooManyDigits);
+        assert_eq!(number(&10_i128.pow(28).to_be_bytes(), 1).as_deref(), Ok("1000000000000000000000000000"));
+        assert_eq!(number(&[1], 19).unwrap_err().reason, Reason::TooManyDigits);
+    }
+}

@@ -1,0 +1,118 @@
+//! `ingest`: folds price ticks from Kafka, exactly once, into candles in PostgreSQL.
+//!
+//! Kafka message -> `decode` -> `batch` -> `transaction` (`merge`, `fold`, `store`). `consume` owns the
+//! consumer, `writer` the database; `upkeep` works in the background.
+
+pub mod batch;
+pub mod command;
+pub mod config;
+pub mod consume;
+pub mod decode;
+pub mod failure;
+pub mod fold;
+pub mod health;
+pub mod merge;
+pub mod metrics;
+pub mod recompute;
+pub mod store;
+pub mod transaction;
+pub mod upkeep;
+pub mod verify;
+pub mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use common::{admin, database};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::IngestConfig;
+use crate::consume::{Consume, ConsumeError, Links};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::writer::Writer;
+
+/// How long a stop may take before what is in hand is left to the next worker.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// Runs the worker until `stop` is cancelled.
+///
+/// # Errors
+/// When an operator must act; the sentence names the way out.
+pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    let pool = database::pool(&config.database, "ingest")?;
+    let metrics = Metrics::new()?;
+    let health = Arc::new(Health::default());
+    let listener = admin::bind(config.admin.listen, "admin.listen").await?;
+    let router = admin::router(metrics.registry.clone(), health.clone());
+    let admin = tokio::spawn(axum::serve(listener, router).into_future());
+    let config = Arc::new(config);
+
+    let Some(cluster) = cluster_id(&config, &health, &stop).await else { return Ok(()) };
+    info!(cluster, brokers = config.kafka.brokers, "connected to kafka");
+
+    let upkeep = tokio::spawn(upkeep::run(pool.clone(), config.upkeep, metrics.clone(), stop.clone()));
+    let (batches, mut to_write) = tokio::sync::mpsc::channel(1);
+    let (to_judge, verdicts) = std::sync::mpsc::channel();
+    // The writer outlives the stop by as long as the loop waits for its last verdict.
+    let abandon = CancellationToken::new();
+    let mut writer = Writer::new(pool.clone(), cluster.clone(), metrics.clone(), health.clone(), abandon.clone());
+    let writing = tokio::spawn(async move {
+        while let Some(batch) = to_write.recv().await {
+            if to_judge.send(writer.write(batch).await).is_err() {
+                return;
+            }
+        }
+    });
+    let links = Links { pool: pool.clone(), cluster, batches, verdicts, metrics, health, stop: stop.clone(), runtime: tokio::runtime::Handle::current() };
+    let consuming = tokio::task::spawn_blocking(move || consume(&config, &links));
+
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_WITHIN).await;
+        abandon.cancel();
+    };
+    let result = tokio::select! {
+        result = consuming => result.context("the poll loop panicked")?,
+        () = stopped => Err(anyhow!("could not stop within {STOP_WITHIN:?}; what is not stored will be read again")),
+    };
+    stop.cancel();
+    abandon.cancel();
+    let _ended = tokio::join!(writing, upkeep);
+    admin.abort();
+    pool.close().await;
+    result
+}
+
+/// Polls; makes the consumer anew when another worker has stored a partition of ours.
+fn consume(config: &IngestConfig, links: &Links) -> anyhow::Result<()> {
+    loop {
+        match Consume::join(config, links)?.run() {
+            Ok(()) => return Ok(()),
+            Err(ConsumeError::Lost) => warn!("another worker has stored a partition of ours; joining the group anew"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The id of the Kafka cluster, asked until it answers; `None` when told to stop.
+async fn cluster_id(config: &Arc<IngestConfig>, health: &Arc<Health>, stop: &CancellationToken) -> Option<String> {
+    while !stop.is_cancelled() {
+        let (ask_config, ask_health) = (config.clone(), health.clone());
+        let ask = tokio::task::spawn_blocking(move || {
+            ask_health.polled();
+            let consumer: BaseConsumer = consume::client_config(&ask_config.kafka).create().ok()?;
+            consumer.client().fetch_cluster_id(Duration::from_secs(3))
+        });
+        if let Ok(Some(cluster)) = ask.await {
+            return Some(cluster);
+        }
+        health.kafka_answers(Some(format!("no answer from {}", config.kafka.brokers)));
+        warn!(brokers = config.kafka.brokers, "waiting for kafka");
+        tokio::select! { () = tokio::time::sleep(Duration::from_secs(1)) => {}, () = stop.cancelled() => {} }
+    }
+    None
+}

@@ -1,0 +1,31 @@
+//! The only place that speaks SQL: positions, symbols, blocks of ticks, candles, marks, dead letters.
+//!
+//! Every function works inside the caller's transaction and keeps nothing of its own.
+
+pub mod block;
+pub mod blocks;
+pub mod candles;
+pub mod copy;
+pub mod letters;
+pub mod marks;
+pub mod positions;
+pub mod symbols;
+
+use chrono::{DateTime, Utc};
+
+/// What is stored cannot be read as what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("stored data is damaged: {0}")]
+pub struct Damaged(pub String);
+
+impl From<Damaged> for sqlx::Error {
+    fn from(error: Damaged) -> Self {
+        Self::Decode(Box::new(error))
+    }
+}
+
+/// A time column's value from microseconds since 1970 (UTC).
+#[must_use]
+pub fn timestamp(micros: i64) -> DateTime<Utc> {
+    common::tick::EventTime::from_micros(micros).to_utc()
+}

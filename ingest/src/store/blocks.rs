@@ -1,0 +1,106 @@
+//! Reads and replaces blocks of ticks.
+//!
+//! The blocks of a symbol never overlap in (time, sequence): a tick belongs to the last block that
+//! begins at or before it, and to a new one only when there is none.
+
+use chrono::{DateTime, Utc};
+use common::tick::{Tick, TickKey};
+use sqlx::PgConnection;
+
+use super::block::{self, BlockKey, BlockRow};
+use super::copy::Rows;
+use super::timestamp;
+
+/// For each key, the block that it belongs to.
+///
+/// # Errors
+/// When the database fails.
+pub async fn owners(db: &mut PgConnection, keys: &[(i32, TickKey)]) -> sqlx::Result<Vec<Option<BlockKey>>> {
+    let (symbols, times, sequences) = columns(keys);
+    let rows: Vec<(Option<DateTime<Utc>>, Option<i64>)> =
+        sqlx::query_as(include_str!("blocks_owners.sql")).bind(symbols).bind(times).bind(sequences).fetch_all(db).await?;
+    let key = |(time, sequence): (DateTime<Utc>, i64)| TickKey { event_time: time.into(), sequence };
+    Ok(rows.into_iter().map(|(time, sequence)| time.zip(sequence).map(key)).collect())
+}
+
+/// The blocks with these keys.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read(db: &mut PgConnection, keys: &[(i32, BlockKey)]) -> sqlx::Result<Vec<BlockRow>> {
+    let (symbols, times, sequences) = columns(keys);
+    sqlx::query_as(include_str!("blocks_read.sql")).bind(symbols).bind(times).bind(sequences).fetch_all(db).await
+}
+
+/// All ticks, cancelled ones too, of a symbol with `from <= event time < to`, in microseconds.
+///
+/// # Errors
+/// When the database fails or a block is damaged.
+pub async fn ticks_between(db: &mut PgConnection, symbol_id: i32, from: i64, to: i64) -> sqlx::Result<Vec<Tick>> {
+    let rows: Vec<BlockRow> = sqlx::query_as(include_str!("blocks_between.sql"))
+        .bind(symbol_id)
+        .bind(timestamp(from))
+        .bind(timestamp(to))
+        .fetch_all(db)
+        .await?;
+    let mut ticks = Vec::new();
+    for row in rows {
+        ticks.extend(row.ticks()?.into_iter().filter(|tick| (from..to).contains(&tick.key.event_time.micros())));
+    }
+    Ok(ticks)
+}
+
+/// Deletes the blocks with these keys.
+///
+/// # Errors
+/// When the database fails, or a block is not there, which the symbol's lock excludes.
+pub async fn delete(db: &mut PgConnection, keys: &[(i32, BlockKey)]) -> sqlx::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (symbols, times, sequences) = columns(keys);
+    let deleted = sqlx::query(include_str!("blocks_delete.sql"))
+        .bind(symbols)
+        .bind(times)
+        .bind(sequences)
+        .execute(db)
+        .await?
+        .rows_affected();
+    if usize::try_from(deleted) == Ok(keys.len()) {
+        return Ok(());
+    }
+    Err(super::Damaged(format!("{} blocks were to be replaced, {deleted} were there", keys.len())).into())
+}
+
+/// Inserts runs of ticks, each sorted and not empty, in blocks of at most [`block::FULL`].
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert(db: &mut PgConnection, runs: &[(i32, &[Tick])]) -> sqlx::Result<()> {
+    let mut rows = Rows::default();
+    let mut any = false;
+    for (symbol_id, ticks) in runs {
+        for chunk in ticks.chunks(block::FULL) {
+            block::write(&mut rows, *symbol_id, chunk);
+            any = true;
+        }
+    }
+    if !any {
+        return Ok(());
+    }
+    let statement = format!("copy tick_blocks ({}) from stdin (format binary)", block::COLUMNS);
+    let mut copy = db.copy_in_raw(&statement).await?;
+    copy.send(rows.finish()).await?;
+    copy.finish().await?;
+    Ok(())
+}
+
+fn columns(keys: &[(i32, TickKey)]) -> (Vec<i32>, Vec<DateTime<Utc>>, Vec<i64>) {
+    let mut columns = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
+    for (symbol_id, key) in keys {
+        columns.0.push(*symbol_id);
+        columns.1.push(key.event_time.to_utc());
+        columns.2.push(key.sequence);
+    }
+    columns
+}

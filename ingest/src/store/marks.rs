@@ -1,0 +1,61 @@
+//! Marks: periods of the views that changed at or after their end, see
+//! migrations/0005_candle_views.sql.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use common::calendar::{Anchor, Periods, day_start};
+use common::interval::{Interval, Unit};
+use sqlx::PgConnection;
+
+/// The views, with the unit of their periods.
+pub const VIEWS: [(&str, Unit); 4] =
+    [("candles_1w", Unit::Week), ("candles_1mo", Unit::Month), ("candles_1q", Unit::Quarter), ("candles_1y", Unit::Year)];
+
+/// A period that ends within this time is marked already: a refresh after its end may have begun
+/// before the transaction that writes the mark commits. No transaction lives that long.
+const AHEAD: Duration = Duration::from_secs(3600);
+
+/// A mark: view, symbol id, first date of the period.
+pub type Mark = (&'static str, i32, NaiveDate);
+
+/// The marks that a change of the day `date` calls for at the time `now` of the database.
+///
+/// # Panics
+/// Never: one of a unit is an interval.
+pub fn of_day(symbol_id: i32, date: NaiveDate, zone: Tz, now: DateTime<Utc>, marks: &mut BTreeSet<Mark>) {
+    let horizon = (now + AHEAD).timestamp_micros();
+    for (view, unit) in VIEWS {
+        let Ok(interval) = Interval::new(1, unit) else { unreachable!("one of a unit is an interval") };
+        let periods = Periods::new(interval, Anchor::Calendar);
+        let period = periods.start(date);
+        // The longest period has 366 days: the next one begins within that time of this one's start.
+        let next = (1..).map(|periods_of_days| period + chrono::Days::new(periods_of_days)).find(|day| periods.start(*day) == *day);
+        if next.is_some_and(|next| day_start(next, zone) <= horizon) {
+            marks.insert((view, symbol_id, period));
+        }
+    }
+}
+
+/// Writes marks, in order; a mark that is there gets a new generation.
+///
+/// # Errors
+/// When the database fails.
+pub async fn write(db: &mut PgConnection, marks: &BTreeSet<Mark>) -> sqlx::Result<()> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into view_marks as m (view, symbol_id, period) \
+         select * from unnest($1::text[], $2::integer[], $3::date[]) \
+         on conflict (view, symbol_id, period) do update set generation = m.generation + 1",
+    )
+    .bind(marks.iter().map(|mark| mark.0).collect::<Vec<_>>())
+    .bind(marks.iter().map(|mark| mark.1).collect::<Vec<_>>())
+    .bind(marks.iter().map(|mark| mark.2).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}

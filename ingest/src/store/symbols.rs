@@ -1,0 +1,107 @@
+//! The dictionary of symbols, and the lock that makes one writer a symbol at a time.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use common::tick::{Symbol, TickKey};
+use sqlx::{PgConnection, PgPool};
+
+use super::Damaged;
+
+/// A locked symbol.
+#[derive(Debug, Clone)]
+pub struct Locked {
+    /// The zone whose days its daily candles are.
+    pub zone: Tz,
+    /// The greatest tick stored: what lies above is new without looking.
+    pub high: Option<TickKey>,
+    /// Most decimals seen in a price.
+    pub price_scale: i16,
+    /// Most decimals seen in a size.
+    pub size_scale: i16,
+}
+
+/// The ids of symbols that this process has met. They never change.
+#[derive(Debug, Default)]
+pub struct Ids(HashMap<Symbol, i32>);
+
+impl Ids {
+    /// The ids of `names`, in order. New symbols are created in a short transaction of their own, in
+    /// order of their names, so that two workers that meet the same ones do not wait for each other long.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn of(&mut self, pool: &PgPool, names: &[Symbol]) -> sqlx::Result<Vec<i32>> {
+        let mut unknown: Vec<&str> = names.iter().filter(|name| !self.0.contains_key(*name)).map(Symbol::as_str).collect();
+        if !unknown.is_empty() {
+            unknown.sort_unstable();
+            // Only what is missing: a conflicting insert would use up an id.
+            sqlx::query(
+                "insert into symbols (symbol) select name from unnest($1::text[]) as name \
+                 where not exists (select from symbols s where s.symbol = name) order by name on conflict (symbol) do nothing",
+            )
+            .bind(&unknown)
+            .execute(pool)
+            .await?;
+            let rows: Vec<(String, i32)> = sqlx::query_as("select symbol, id from symbols where symbol = any($1)")
+                .bind(&unknown)
+                .fetch_all(pool)
+                .await?;
+            for (name, id) in rows {
+                self.0.insert(Symbol::new(&name).map_err(|error| Damaged(error.to_string()))?, id);
+            }
+        }
+        names.iter().map(|name| self.0.get(name).copied().ok_or(sqlx::Error::RowNotFound)).collect()
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i32,
+    timezone: String,
+    high_time: Option<DateTime<Utc>>,
+    high_sequence: Option<i64>,
+    price_scale: i16,
+    size_scale: i16,
+}
+
+/// Locks symbols in order of their ids. Everything else about them is read in later statements: one
+/// that waited for a lock sees other tables as they were before.
+///
+/// # Errors
+/// When the database fails or a zone is not known.
+pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i32, Locked>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, timezone, high_time, high_sequence, price_scale, size_scale from symbols \
+         where id = any($1) order by id for no key update",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let zone = row.timezone.parse().map_err(|_| Damaged(format!("symbol {} has the zone {:?}", row.id, row.timezone)))?;
+            let high = row.high_time.zip(row.high_sequence);
+            let high = high.map(|(time, sequence)| TickKey { event_time: time.into(), sequence });
+            Ok((row.id, Locked { zone, high, price_scale: row.price_scale, size_scale: row.size_scale }))
+        })
+        .collect()
+}
+
+/// Stores the marks of symbols whose ticks changed, and raises their versions.
+///
+/// # Errors
+/// When the database fails.
+pub async fn raise(db: &mut PgConnection, symbols: &BTreeMap<i32, Locked>) -> sqlx::Result<()> {
+    let column = |value: fn(&Locked) -> i16| symbols.values().map(value).collect::<Vec<_>>();
+    sqlx::query(include_str!("symbols_raise.sql"))
+        .bind(symbols.keys().copied().collect::<Vec<_>>())
+        .bind(symbols.values().map(|s| s.high.map(|high| high.event_time.to_utc())).collect::<Vec<_>>())
+        .bind(symbols.values().map(|s| s.high.map(|high| high.sequence)).collect::<Vec<_>>())
+        .bind(column(|symbol| symbol.price_scale))
+        .bind(column(|symbol| symbol.size_scale))
+        .execute(db)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! The transaction of one batch: positions, ticks, candles, marks and dead letters change together or
+//! not at all. At every commit each candle is the aggregate of its ticks.
+//!
+//! Order of locks, the same in every writer: positions by (topic, partition), symbols by id, then
+//! rows by key. Statements that wait for a lock read nothing else: under READ COMMITTED they would
+//! see other tables as they were before the wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use common::calendar::local_date;
+use common::candle::Candle;
+use common::tick::{Tick, TickKey};
+use sqlx::{PgConnection, PgPool};
+
+use crate::batch::Batch;
+use crate::fold::{Buckets, Level};
+use crate::merge::{Arrival, Effects, merge};
+use crate::recompute;
+use crate::store::block::FULL;
+use crate::store::candles::{BucketKey, Write};
+use crate::store::positions::{Fence, fence};
+use crate::store::symbols::{Ids, Locked};
+use crate::store::{blocks, candles, letters, marks, symbols};
+
+/// Stored blocks that one step of a merge holds in memory.
+const BLOCKS_A_STEP: usize = 500;
+
+/// What a transaction did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The batch was committed before; nothing was done.
+    pub already_stored: bool,
+    /// Ticks that are new.
+    pub added: u64,
+    /// New ticks at or below their symbol's high-water mark.
+    pub late: u64,
+    /// Messages equal to a stored tick.
+    pub duplicates: u64,
+    /// Messages of a lower revision than the stored tick's.
+    pub stale: u64,
+    /// Messages that corrected or cancelled a stored tick.
+    pub corrections: u64,
+    /// Candles written.
+    pub candles: u64,
+    /// Dead letters by reason.
+    pub letters: BTreeMap<&'static str, u64>,
+}
+
+/// Why a batch was not stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// Another worker has a partition of the batch.
+    #[error("another worker has stored a partition of this batch")]
+    Lost,
+    /// The database failed or refused.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Stores a batch.
+///
+/// # Errors
+/// When the fence refuses the batch, or the database fails; nothing is stored then, unless the
+/// connection was lost during the commit: storing the same batch again finds out.
+pub async fn store(pool: &PgPool, cluster: &str, ids: &mut Ids, batch: &Batch) -> Result<Outcome, TransactionError> {
+    let id_of = ids.of(pool, &batch.symbols).await?;
+    let mut tx = pool.begin().await?;
+    match fence(&mut tx, cluster, batch).await? {
+        Fence::Passed => {}
+        Fence::AlreadyStored => return Ok(Outcome { already_stored: true, ..Outcome::default() }),
+        Fence::Lost => return Err(TransactionError::Lost),
+    }
+    let mut outcome = Outcome::default();
+    let mut dead = batch.letters.clone();
+    if !batch.records.is_empty() {
+        let mut all: Vec<i32> = id_of.clone();
+        all.sort_unstable();
+        let locked = symbols::lock(&mut tx, &all).await?;
+        let conflicts = apply(&mut tx, arrivals(batch, &id_of), locked, &mut outcome).await?;
+        dead.extend(batch.letters_of(&conflicts));
+    }
+    for letter in &dead {
+        *outcome.letters.entry(letter.fault.reason.as_str()).or_default() += 1;
+    }
+    letters::write(&mut tx, cluster, &batch.partitions, &dead).await?;
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// The batch's ticks by symbol, each symbol's in order of their keys, then of arrival.
+fn arrivals(batch: &Batch, id_of: &[i32]) -> BTreeMap<i32, Vec<Arrival>> {
+    let mut by_symbol: BTreeMap<i32, Vec<Arrival>> = BTreeMap::new();
+    for (index, record) in batch.records.iter().enumerate() {
+        by_symbol.entry(id_of[record.symbol as usize]).or_default().push(Arrival { index, tick: record.tick });
+    }
+    for arrivals in by_symbol.values_mut() {
+        // Stable: arrivals of one key stay in order of arrival.
+        arrivals.sort_by_key(|arrival| arrival.tick.key);
+    }
+    by_symbol
+}
+
+type Conflicts = BTreeMap<usize, crate::batch::Fault>;
+
+/// Stores the ticks of locked symbols and brings their candles up to date.
+async fn apply(
+    tx: &mut PgConnection,
+    arrivals: BTreeMap<i32, Vec<Arrival>>,
+    mut locked: BTreeMap<i32, Locked>,
+    outcome: &mut Outcome,
+) -> sqlx::Result<Conflicts> {
+    let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut *tx).await?;
+    let high_before: BTreeMap<i32, Option<TickKey>> = locked.iter().map(|(id, symbol)| (*id, symbol.high)).collect();
+
+    // Above the high-water mark ticks are new without looking; the others meet what is stored.
+    let mut effects: BTreeMap<i32, Effects> = BTreeMap::new();
+    let mut runs: Vec<(i32, Vec<Tick>)> = Vec::new();
+    let mut late: Vec<(i32, Vec<Arrival>)> = Vec::new();
+    for (id, mut all) in arrivals {
+        let high = high_before[&id];
+        let fresh = all.split_off(all.partition_point(|arrival| Some(arrival.tick.key) <= high));
+        let effects = effects.entry(id).or_default();
+        let (run, _) = merge(Vec::new(), &fresh, effects);
+        runs.push((id, run));
+        if !all.is_empty() {
+            late.push((id, all));
+        }
+    }
+    let added_above: usize = effects.values().map(|effects| effects.added.len()).sum();
+    let fresh: Vec<(i32, &[Tick])> = runs.iter().filter(|(_, run)| !run.is_empty()).map(|(id, run)| (*id, run.as_slice())).collect();
+    blocks::insert(tx, &fresh).await?;
+    let mut changed: BTreeSet<i32> = fresh.iter().map(|(id, _)| *id).collect();
+    merge_late(tx, &late, &mut effects, &mut changed).await?;
+
+    // Marks and scales of the symbols whose ticks changed.
+    for (id, run) in &runs {
+        if let (Some(last), Some(symbol)) = (run.last(), locked.get_mut(id)) {
+            symbol.high = Some(last.key);
+        }
+    }
+    locked.retain(|id, _| changed.contains(id));
+    for (id, symbol) in &mut locked {
+        for tick in &effects[id].added {
+            symbol.price_scale = symbol.price_scale.max(i16::from(tick.price.decimal().scale()));
+            symbol.size_scale = symbol.size_scale.max(i16::from(tick.size.decimal().scale()));
+        }
+    }
+    if !locked.is_empty() {
+        symbols::raise(tx, &locked).await?;
+    }
+
+    let mut conflicts = Conflicts::new();
+    let mut work = Vec::new();
+    for (id, mut effects) in effects {
+        outcome.added += effects.added.len() as u64;
+        outcome.duplicates += effects.duplicates;
+        outcome.stale += effects.stale;
+        outcome.corrections += effects.corrections;
+        conflicts.append(&mut effects.conflicts);
+        if let Some(symbol) = locked.get(&id) {
+            effects.added.sort_unstable_by_key(|tick| tick.key);
+            work.push(SymbolWork { id, buckets: Buckets::new(symbol.zone), high: high_before[&id], effects });
+        }
+    }
+    outcome.late = outcome.added - added_above as u64;
+    outcome.candles = bring_up_to_date(tx, &work, now).await?;
+    Ok(conflicts)
+}
+
+/// Merges ticks at or below the high-water mark into the blocks that they belong to, a bounded number
+/// of blocks at a time. A step leaves the keys of the blocks of later steps as they are.
+async fn merge_late(
+    tx: &mut PgConnection,
+    late: &[(i32, Vec<Arrival>)],
+    effects: &mut BTreeMap<i32, Effects>,
+    changed: &mut BTreeSet<i32>,
+) -> sqlx::Result<()> {
+    if late.is_empty() {
+        return Ok(());
+    }
+    let flat: Vec<(i32, Arrival)> =
+        late.iter().flat_map(|(id, arrivals)| arrivals.iter().map(|arrival| (*id, *arrival))).collect();
+    let keys: Vec<(i32, TickKey)> = flat.iter().map(|(id, arrival)| (*id, arrival.tick.key)).collect();
+    let owners = blocks::owners(tx, &keys).await?;
+    // Arrivals are sorted, so those of one block are neighbours.
+    let owned: Vec<((i32, Option<TickKey>), Arrival)> =
+        flat.into_iter().zip(owners).map(|((id, arrival), owner)| ((id, owner), arrival)).collect();
+    let groups: Vec<_> = owned.chunk_by(|a, b| a.0 == b.0).collect();
+    for step in groups.chunks(BLOCKS_A_STEP) {
+        let wanted: Vec<(i32, TickKey)> = step.iter().filter_map(|group| Some((group[0].0.0, group[0].0.1?))).collect();
+        let mut stored = BTreeMap::new();
+        for row in blocks::read(tx, &wanted).await? {
+            stored.insert((row.symbol_id, row.key()), row.ticks()?);
+        }
+        let (mut replaced, mut runs) = (Vec::new(), Vec::new());
+        for group in step {
+            let (id, owner) = group[0].0;
+            let arrivals: Vec<Arrival> = group.iter().map(|(_, arrival)| *arrival).collect();
+            let before = owner.and_then(|owner| stored.remove(&(id, owner))).unwrap_or_default();
+            let (after, differs) = merge(before, &arrivals, effects.entry(id).or_default());
+            if differs {
+                replaced.extend(owner.map(|owner| (id, owner)));
+                runs.push((id, after));
+                changed.insert(id);
+            }
+        }
+        blocks::delete(tx, &replaced).await?;
+        // A block that outgrows its bound is halved rather than cut, which leaves room in both.
+        let mut halves: Vec<(i32, &[Tick])> = Vec::with_capacity(runs.len());
+        for (id, run) in &runs {
+            let parts = run.len().div_ceil(FULL).max(1);
+            halves.extend(run.chunks(run.len().div_ceil(parts).max(1)).map(|part| (*id, part)));
+        }
+        blocks::insert(tx, &halves).await?;
+    }
+    Ok(())
+}
+
+/// A symbol whose ticks changed.
+struct SymbolWork {
+    id: i32,
+    buckets: Buckets,
+    /// The high-water mark before: no candle is stored for a bucket that begins above it.
+    high: Option<TickKey>,
+    effects: Effects,
+}
+
+/// Writes the candles of every bucket whose ticks changed, finest level first. A bucket with new ticks
+/// only is folded; one with a correction or a cancel is recomputed, without the batch's own delta.
+async fn bring_up_to_date(tx: &mut PgConnection, work: &[SymbolWork], now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let folded: Vec<_> = work.iter().map(|symbol| symbol.buckets.fold(&symbol.effects.added)).collect();
+    let mut written = 0;
+    for (depth, level) in Level::ALL.into_iter().enumerate() {
+        let mut recomputed: BTreeMap<BucketKey, Option<Candle>> = BTreeMap::new();
+        let mut deltas: BTreeMap<BucketKey, &Candle> = BTreeMap::new();
+        let mut expected: Vec<BucketKey> = Vec::new();
+        for (symbol, folded) in work.iter().zip(&folded) {
+            let mut touched: Vec<i64> = symbol
+                .effects
+                .touched
+                .iter()
+                .map(|time| symbol.buckets.bucket(level, time.micros()).start)
+                .collect();
+            touched.sort_unstable();
+            touched.dedup();
+            for start in touched {
+                let candle = recompute::bucket(tx, symbol.id, &symbol.buckets, level, start).await?;
+                recomputed.insert((symbol.id, start), candle);
+                expected.push((symbol.id, start));
+            }
+            for (bucket, delta) in &folded[depth] {
+                let key = (symbol.id, bucket.start);
+                if recomputed.contains_key(&key) {
+                    continue;
+                }
+                deltas.insert(key, delta);
+                if symbol.high.is_some_and(|high| bucket.start <= high.event_time.micros()) {
+                    expected.push(key);
+                }
+            }
+        }
+        let mut stored = candles::read(tx, level, &expected).await?;
+        let mut results: BTreeMap<BucketKey, Option<Candle>> = BTreeMap::new();
+        for (key, candle) in recomputed {
+            if stored.remove(&key) != Some(candle.clone()) {
+                results.insert(key, candle);
+            }
+        }
+        for (key, delta) in deltas {
+            let candle = match stored.remove(&key).flatten() {
+                Some(mut candle) => {
+                    candle.merge(delta);
+                    candle
+                }
+                None => delta.clone(),
+            };
+            results.insert(key, Some(candle));
+        }
+        let buckets: BTreeMap<i32, &Buckets> = work.iter().map(|symbol| (symbol.id, &symbol.buckets)).collect();
+        let writes: Vec<Write> = results
+            .into_iter()
+            .map(|((symbol_id, start), candle)| {
+                let of = buckets[&symbol_id];
+                Write { symbol_id, bucket: of.bucket(level, start), local_date: local_date(start, of.zone()), candle }
+            })
+            .collect();
+        candles::write(tx, level, &writes).await?;
+        written += writes.len() as u64;
+        if level == Level::Day {
+            let mut dirty = BTreeSet::new();
+            for write in &writes {
+                marks::of_day(write.symbol_id, write.local_date, buckets[&write.symbol_id].zone(), now, &mut dirty);
+            }
+            marks::write(tx, &dirty).await?;
+        }
+    }
+    Ok(written)
+}

@@ -1,0 +1,142 @@
+//! Stores batches, one after another, until each is stored or cannot be.
+//!
+//! A transient failure is repeated with backoff for as long as it takes. A batch whose values the
+//! database refuses is halved until the message at fault is alone, and that one becomes a dead letter.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::batch::{Batch, Fault, Reason, Span, TopicPartition};
+use crate::failure::{Class, backoff, class};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::store::positions;
+use crate::store::symbols::Ids;
+use crate::transaction::{Outcome, TransactionError, store};
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is stored; its partitions stand at these positions.
+    Stored(Vec<(TopicPartition, Span)>),
+    /// Another worker has a partition of it; nothing was stored.
+    Lost,
+    /// Only an operator can help.
+    Fatal(String),
+    /// The worker is stopping; the batch may or may not be stored.
+    Stopped,
+}
+
+/// The database's side of a worker.
+#[derive(Debug)]
+pub struct Writer {
+    pool: PgPool,
+    cluster: String,
+    ids: Ids,
+    metrics: Metrics,
+    health: Arc<Health>,
+    stop: CancellationToken,
+}
+
+impl Writer {
+    /// A writer for the topics of `cluster`. It gives up waiting for a failed database when `stop` is
+    /// cancelled.
+    #[must_use]
+    pub fn new(pool: PgPool, cluster: String, metrics: Metrics, health: Arc<Health>, stop: CancellationToken) -> Self {
+        Self { pool, cluster, ids: Ids::default(), metrics, health, stop }
+    }
+
+    /// Stores one batch.
+    pub async fn write(&mut self, batch: Batch) -> Verdict {
+        let positions = batch.spans.iter().map(|(index, span)| (batch.partitions[usize::from(*index)].clone(), span.clone())).collect();
+        // A stack, first half on top: halves are stored in order of offsets.
+        let mut pending = vec![batch];
+        while let Some(batch) = pending.pop() {
+            match self.write_whole(&batch).await {
+                Whole::Stored => {}
+                Whole::Refused(error) if batch.records.len() == 1 => {
+                    warn!(%error, "the database refuses a message; it becomes a dead letter");
+                    pending.push(batch.into_letters(&Fault { reason: Reason::Refused, detail: error.to_string() }));
+                }
+                Whole::Refused(error) if batch.records.is_empty() => return Verdict::Fatal(error.to_string()),
+                Whole::Refused(error) => {
+                    warn!(%error, records = batch.records.len(), "the database refuses a batch; halving it");
+                    let (first, second) = batch.split();
+                    pending.extend([second, first]);
+                }
+                Whole::Ended(verdict) => return verdict,
+            }
+        }
+        Verdict::Stored(positions)
+    }
+
+    /// Stores a batch as a whole, however long that takes.
+    async fn write_whole(&mut self, batch: &Batch) -> Whole {
+        let mut attempt = 0;
+        loop {
+            let begun = Instant::now();
+            let error = match store(&self.pool, &self.cluster, &mut self.ids, batch).await {
+                Ok(outcome) => {
+                    self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
+                    self.count(batch, &outcome);
+                    self.health.database_answers(None);
+                    return Whole::Stored;
+                }
+                Err(TransactionError::Lost) => {
+                    self.metrics.fenced.inc();
+                    return Whole::Ended(Verdict::Lost);
+                }
+                Err(TransactionError::Database(error)) => error,
+            };
+            match class(&error) {
+                Class::Data => return Whole::Refused(error),
+                Class::Fatal => return Whole::Ended(Verdict::Fatal(format!("database: {error}"))),
+                Class::Transient => {}
+            }
+            attempt += 1;
+            self.metrics.retries.inc();
+            self.health.database_answers(Some(error.to_string()));
+            warn!(%error, attempt, "cannot store a batch; trying again");
+            let lock_timeout = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03");
+            if lock_timeout && positions::end_frozen_holder(&self.pool, &self.cluster, batch).await.unwrap_or(false) {
+                info!("ended the session of a frozen worker that held a position of this batch");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff(attempt, jitter())) => {}
+                () = self.stop.cancelled() => return Whole::Ended(Verdict::Stopped),
+            }
+        }
+    }
+
+    fn count(&self, batch: &Batch, outcome: &Outcome) {
+        let count = |label: &str, number: u64| self.metrics.messages.with_label_values(&[label]).inc_by(number);
+        self.metrics.batches.inc();
+        self.metrics.candles.inc_by(outcome.candles);
+        count("added", outcome.added - outcome.late);
+        count("late", outcome.late);
+        count("duplicate", outcome.duplicates);
+        count("stale", outcome.stale);
+        count("correction", outcome.corrections);
+        count("tombstone", batch.tombstones);
+        for (reason, number) in &outcome.letters {
+            self.metrics.dead_letters.with_label_values(&[reason]).inc_by(*number);
+            count("dead_letter", *number);
+        }
+    }
+}
+
+enum Whole {
+    Stored,
+    Refused(sqlx::Error),
+    Ended(Verdict),
+}
+
+/// 0 to 1, different from worker to worker: enough to spread retries.
+fn jitter() -> f64 {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    f64::from(nanos % 1000) / 1000.0
+}

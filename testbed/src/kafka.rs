@@ -1,0 +1,243 @@
+//! A real Apache Kafka broker (KRaft, one node) for tests, fetched by Maven and run by this process.
+//!
+//! The broker keeps its data over [`Kafka::kill9`] and [`Kafka::restart`] and loses it when the value is dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use rand::RngExt as _;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::process::{self, Launch, Process, Signal};
+use crate::{cache, eventually, java, ports, workspace};
+
+/// The version that is fetched.
+pub const VERSION: &str = "4.3.1";
+
+/// What Maven is to fetch: the broker, the tool that formats its disk, and a logger that prints.
+const POM: &str = include_str!("kafka/pom.xml");
+
+/// Settings that make a single broker quick to start, and quick to come back after a kill.
+const SETTINGS: &str = include_str!("kafka/server.properties");
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Kafka {
+    process: Process,
+    libraries: PathBuf,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Kafka {
+    /// Fetches what is missing, and starts a broker with an empty disk.
+    ///
+    /// # Errors
+    ///
+    /// When Java or Maven is missing, nothing can be fetched, or the broker does not start.
+    pub async fn start() -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        java::check().await?;
+        let libraries = libraries().await?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("testbed-kafka-{}-{number}", std::process::id()));
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let port = ports::free()?;
+        let settings = SETTINGS
+            .replace("@PORT@", &port.to_string())
+            .replace("@CONTROLLER_PORT@", &ports::free()?.to_string())
+            .replace("@DATA@", &folder.join("data").display().to_string());
+        std::fs::write(folder.join("server.properties"), settings)?;
+        let mut format = java_command(&libraries, &folder);
+        format.args([
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            &cluster_id(),
+            "-c",
+            "server.properties",
+        ]);
+        process::run("formatting the disk of a Kafka broker", format).await?;
+        let process = launch(&libraries, &folder)?;
+        let mut broker = Self {
+            process,
+            libraries,
+            folder,
+            port,
+        };
+        broker.wait().await?;
+        Ok(broker)
+    }
+
+    /// The broker's address, `127.0.0.1:port`.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The broker's process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Creates a topic unless it exists.
+    ///
+    /// # Errors
+    ///
+    /// When the broker refuses.
+    pub async fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
+        create_topic(&self.bootstrap(), name, partitions).await
+    }
+
+    /// Ends the broker at once, as a crash would.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Starts the broker again on the same port and disk, after ending it if it still runs.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.stop(Duration::from_secs(10));
+        self.process = launch(&self.libraries, &self.folder)?;
+        self.wait().await
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        let bootstrap = self.bootstrap();
+        let process = &mut self.process;
+        let ready = eventually("Kafka answers", Duration::from_mins(1), async || {
+            if let Err(dead) = process.check_alive() {
+                return Ok(Err(dead));
+            }
+            describe(&bootstrap).await.map(Ok)
+        });
+        ready.await?
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        // Its disk goes with it: there is nothing to put in order.
+        self.process.kill9();
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// Creates a topic on any broker unless it exists.
+///
+/// # Errors
+///
+/// When the broker cannot be reached or refuses.
+pub async fn create_topic(bootstrap: &str, name: &str, partitions: i32) -> Result<()> {
+    let admin = admin(bootstrap)?;
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+    let results = admin
+        .create_topics([&topic], &options)
+        .await
+        .with_context(|| format!("the broker {bootstrap} did not create the topic {name}"))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => {
+                return Err(anyhow!(
+                    "the broker {bootstrap} refused the topic {topic}: {code}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>> {
+    let mut config = ClientConfig::new();
+    // Silent: a broker that is still starting refuses connections for a while, which is no news.
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("log_level", "0")
+        .set("socket.timeout.ms", "20000");
+    config.create().context("cannot make a Kafka client")
+}
+
+async fn describe(bootstrap: &str) -> Result<()> {
+    let admin = admin(bootstrap)?;
+    let asked = tokio::task::spawn_blocking(move || {
+        admin
+            .inner()
+            .fetch_metadata(None, Duration::from_secs(2))
+            .map(|metadata| metadata.brokers().len())
+    });
+    match asked.await? {
+        Ok(0) => Err(anyhow!("no broker has registered yet")),
+        Ok(_) => Ok(()),
+        Err(error) => Err(anyhow!(error)),
+    }
+}
+
+async fn libraries() -> Result<PathBuf> {
+    let folder = workspace::work().join("kafka").join(VERSION);
+    cache::fetch_once(&folder, async |folder| {
+        eprintln!("Fetching Apache Kafka {VERSION} (about 100 MB, once) …");
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("pom.xml"), POM.replace("@VERSION@", VERSION))?;
+        let arguments = [
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            "-DoutputDirectory=libs",
+        ];
+        java::maven("fetching Apache Kafka", folder, &arguments)
+            .await
+            .map(drop)
+    })
+    .await
+}
+
+fn java_command(libraries: &Path, folder: &Path) -> Command {
+    let mut command = Command::new("java");
+    command
+        .args([
+            "-Xmx256m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+        ])
+        // Java itself expands the star.
+        .arg(libraries.join("libs/*"))
+        .current_dir(folder);
+    command
+}
+
+fn launch(libraries: &Path, folder: &Path) -> Result<Process> {
+    let mut command = java_command(libraries, folder);
+    command.args(["kafka.Kafka", "server.properties"]);
+    Launch::new("Kafka", command, folder.join("broker.log"))
+        .stop_with(Signal::SIGTERM)
+        .scratch(Some(folder.to_path_buf()))
+        .start()
+}
+
+/// Sixteen random bytes as Kafka writes them: URL-safe base64 without padding, 22 characters, of which the last carries
+/// two bits. Letters and digits only, so that no tool takes it for an option.
+fn cluster_id() -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut random = rand::rng();
+    let mut id: String = (0..21)
+        .map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())]))
+        .collect();
+    id.push('A');
+    id
+}

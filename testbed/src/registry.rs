@@ -1,0 +1,154 @@
+//! A real schema registry for tests (Apicurio, which speaks Confluent's API), and the one call publishers make to any.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use serde::Deserialize;
+
+use crate::process::{self, Launch, Process};
+use crate::{cache, eventually, http, java, ports, workspace};
+
+/// The newest version that runs on Java 17.
+pub const VERSION: &str = "3.0.9";
+
+/// A running registry; its schemas go when it is dropped.
+#[derive(Debug)]
+pub struct Registry {
+    process: Process,
+    port: u16,
+}
+
+impl Registry {
+    /// Fetches what is missing, and starts an empty registry.
+    ///
+    /// # Errors
+    ///
+    /// When Java or Maven is missing, nothing can be fetched, or the registry does not start.
+    pub async fn start() -> Result<Self> {
+        java::check().await?;
+        let folder = application().await?;
+        let port = ports::free()?;
+        let mut command = Command::new("java");
+        command
+            .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .arg("-Dquarkus.http.host=127.0.0.1")
+            .arg(format!("-Dquarkus.http.port={port}"))
+            .args(["-Dapicurio.storage.kind=sql", "-jar"])
+            .arg(folder.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
+            .current_dir(&folder);
+        let log = workspace::work().join(format!("log/registry-{port}.log"));
+        let process = Launch::new("the schema registry", command, log).start()?;
+        let mut registry = Self { process, port };
+        registry.wait().await?;
+        Ok(registry)
+    }
+
+    /// The base URL of Confluent's API.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/apis/ccompat/v7", self.port)
+    }
+
+    /// Registers an Avro schema under a subject and returns its id.
+    ///
+    /// # Errors
+    ///
+    /// When the registry refuses it.
+    pub async fn register(&self, subject: &str, schema: &str) -> Result<u32> {
+        register(&self.url(), subject, schema).await
+    }
+
+    /// The registry's process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        let url = format!("{}/subjects", self.url());
+        let process = &mut self.process;
+        let client = http::local()?;
+        let ready = eventually(
+            "the schema registry answers",
+            Duration::from_mins(1),
+            async || {
+                if let Err(dead) = process.check_alive() {
+                    return Ok(Err(dead));
+                }
+                client
+                    .get(&url)
+                    .send()
+                    .await?
+                    .error_for_status()
+                    .map(|_| Ok(()))
+            },
+        );
+        ready.await?
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It keeps nothing that a clean end could save.
+        self.process.kill9();
+        drop(std::fs::remove_file(self.process.log()));
+    }
+}
+
+/// Registers an Avro schema under a subject at any registry that speaks Confluent's API, and returns its id.
+///
+/// # Errors
+///
+/// When the registry cannot be reached or refuses the schema.
+pub async fn register(url: &str, subject: &str, schema: &str) -> Result<u32> {
+    #[derive(Deserialize)]
+    struct Registered {
+        id: u32,
+    }
+    let address = format!("{}/subjects/{subject}/versions", url.trim_end_matches('/'));
+    let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
+    let response = http::client()?
+        .post(&address)
+        .header("content-type", "application/vnd.schemaregistry.v1+json")
+        .body(body)
+        .send()
+        .await
+        .with_context(|| format!("the schema registry {url} cannot be reached"))?;
+    let status = response.status();
+    let text = response.text().await?;
+    if !status.is_success() {
+        return Err(anyhow!(
+            "the schema registry {url} refused the schema of {subject} ({status}): {text}"
+        ));
+    }
+    let registered: Registered = serde_json::from_str(&text)
+        .with_context(|| format!("the schema registry {url} answered: {text}"))?;
+    Ok(registered.id)
+}
+
+async fn application() -> Result<PathBuf> {
+    let folder = workspace::work().join("registry").join(VERSION);
+    cache::fetch_once(&folder, async |folder| {
+        eprintln!("Fetching the Apicurio schema registry {VERSION} (about 200 MB, once) …");
+        std::fs::create_dir_all(folder)?;
+        // Its parent is not published, so that Maven cannot resolve it: Maven says where artifacts lie, and the file
+        // is fetched from there.
+        let arguments = [
+            "help:evaluate",
+            "-Dexpression=project.repositories[0].url",
+            "-DforceStdout",
+        ];
+        let base = java::maven("asking Maven for its repository", folder, &arguments).await?;
+        let name = format!("apicurio-registry-app-{VERSION}-all.tar.gz");
+        let url = format!("{base}/io/apicurio/apicurio-registry-app/{VERSION}/{name}");
+        let response = http::client()?.get(&url).send().await?.error_for_status()?;
+        std::fs::write(folder.join(&name), response.bytes().await?)?;
+        let mut unpack = Command::new("tar");
+        unpack.args(["-xzf", &name]).current_dir(folder);
+        process::run("unpacking the schema registry", unpack).await?;
+        std::fs::remove_file(folder.join(&name))?;
+        Ok(())
+    })
+    .await
+    .context("the schema registry could not be fetched: check the network and the free disk space")
+}

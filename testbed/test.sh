@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything that must hold, in the order of what fails soonest; each part says how long it took.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+part() {
+    local name=$1 start=$SECONDS
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@"
+    printf '=== %s: %d s\n' "$name" $((SECONDS - start))
+}
+
+# The oracle's Python packages, in an environment of their own; made again when the list changes.
+oracle() {
+    local venv=.work/venv list=testbed/requirements.txt
+    if cmp -s "$list" "$venv/requirements.txt"; then return; fi
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$list"
+    cp "$list" "$venv/requirements.txt"
+}
+
+part 'format' cargo fmt --all --check
+part 'lints' cargo clippy --workspace --all-targets --locked -- -D warnings
+part 'documentation' env RUSTDOCFLAGS='-D warnings' \
+    cargo doc --workspace --no-deps --document-private-items --locked --quiet
+part 'build' cargo build --workspace --locked
+part 'oracle' oracle
+part 'tests' cargo test --workspace --locked
+printf '\nAll parts passed in %d s.\n' "$SECONDS"
