@@ -13,7 +13,8 @@ create table symbols (
     size_scale    smallint not null default 0,   -- most decimals seen in a size
     high_time     timestamptz,                   -- event time and sequence of the greatest tick stored
     high_sequence bigint,
-    version       bigint not null default 0      -- raised by every writer of the symbol's ticks
+    version       bigint not null default 0,     -- raised by every writer of the symbol's ticks
+    changed_at    timestamptz                    -- when it was raised last, by the clock under the lock
 ) with (fillfactor = 50);
 
 grant select, insert, update on symbols to market_data_ingest;

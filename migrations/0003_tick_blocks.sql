@@ -44,7 +44,9 @@ as $$
     select
         case when t.at is not null
             then (block).first_time + t.at * interval '1 microsecond'
-            else timestamptz '1970-01-01 00:00:00Z' + t.at_wide * interval '1 microsecond'
+            -- An interval is multiplied in double precision: seconds apart from microseconds it is exact.
+            else timestamptz '1970-01-01 00:00:00Z'
+                + (t.at_wide / 1000000) * interval '1 second' + (t.at_wide % 1000000) * interval '1 microsecond'
         end,
         coalesce((block).first_sequence + t.sequence, t.sequence_wide),
         trim_scale(coalesce(coalesce((block).price_base + t.price, t.price_wide) * unit.price, t.price_numeric)),

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::get;
 use common::admin::Probe;
+use common::config::DatabaseConfig;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -31,9 +32,18 @@ impl App {
     /// # Errors
     /// When the database URL is not one.
     pub fn new(config: &ApiConfig) -> Result<Self, sqlx::Error> {
-        let pool = common::database::pool(&config.database, "api")?;
+        // A statement that outlives its request would hold a connection for nobody.
+        let statement_timeout = config
+            .database
+            .statement_timeout
+            .min(config.http.request_timeout);
+        let database = DatabaseConfig {
+            statement_timeout,
+            ..config.database.clone()
+        };
+        let pool = common::database::pool(&database, "api")?;
         Ok(Self {
-            metrics: Metrics::new(pool.clone(), config.database.max_connections),
+            metrics: Metrics::new(pool.clone(), database.max_connections),
             store: Store::new(pool),
             request_timeout: config.http.request_timeout,
         })
@@ -49,7 +59,10 @@ impl App {
             .route("/v1/symbols/{symbol}", get(symbols::get))
             .fallback(async || ApiError::NotFound)
             .layer(CatchPanicLayer::new())
-            .layer(middleware::from_fn_with_state(self.clone(), observe::observe))
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                observe::observe,
+            ))
             .with_state(self.clone())
     }
 
@@ -60,7 +73,10 @@ impl App {
 
     /// Closes the connections, waiting at most `limit`.
     pub async fn close(&self, limit: Duration) {
-        if tokio::time::timeout(limit, self.store.close()).await.is_err() {
+        if tokio::time::timeout(limit, self.store.close())
+            .await
+            .is_err()
+        {
             tracing::warn!("connections to the database were dropped");
         }
     }
@@ -73,6 +89,12 @@ impl Probe for App {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
-        async { self.store.ping().await.map_err(|error| format!("waiting for the database: {error}")) }.boxed()
+        async {
+            self.store
+                .ping()
+                .await
+                .map_err(|error| format!("waiting for the database: {error}"))
+        }
+        .boxed()
     }
 }

@@ -23,13 +23,27 @@ pub(crate) async fn get(
     let Path(name) = symbol.map_err(|_| ApiError::NotFound)?;
     let query = Query::read(&uri, &name)?;
     let mut snapshot = app.store.snapshot().await?;
-    let Some(symbol) = snapshot.symbol(&name).await? else { return Err(ApiError::UnknownSymbol(name)) };
+    let Some(symbol) = snapshot.symbol(&name).await? else {
+        return Err(ApiError::UnknownSymbol(name));
+    };
     let page = page::read(&mut snapshot, &query, &symbol).await?;
     snapshot.end().await?;
 
     let next = page.next.map(|position| query.next(position));
-    let body = encode::page(&query, &symbol, &page, next.as_ref().map(|(cursor, _)| cursor.as_str()));
-    let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
+    let body = encode::page(
+        &query,
+        &symbol,
+        &page,
+        next.as_ref().map(|(cursor, _)| cursor.as_str()),
+    );
+    let mut response = (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        body,
+    )
+        .into_response();
     if let Some((_, next)) = next
         && let Ok(link) = HeaderValue::from_str(&format!("<{}?{next}>; rel=\"next\"", uri.path()))
     {

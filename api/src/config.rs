@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
-    /// Where candles are read.
+    /// Where candles are read. A statement never runs longer than `http.request_timeout`.
     pub database: DatabaseConfig,
     /// The public listener.
     pub http: HttpConfig,
@@ -32,11 +32,12 @@ pub struct ApiConfig {
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        let database = DatabaseConfig { statement_timeout: Duration::from_secs(10), ..DatabaseConfig::default() };
         Self {
-            database,
+            database: DatabaseConfig::default(),
             http: HttpConfig::default(),
-            admin: AdminConfig { listen: ([127, 0, 0, 1], 9102).into() },
+            admin: AdminConfig {
+                listen: ([127, 0, 0, 1], 9102).into(),
+            },
             log: LogConfig::default(),
             _kafka: IgnoredAny,
             _accept: IgnoredAny,

@@ -29,7 +29,9 @@ pub(crate) fn open<T: DeserializeOwned>(cursor: &str, query: &str) -> Option<T> 
 
 fn check(query: &str, json: &[u8]) -> u64 {
     let bytes = query.bytes().chain([0]).chain(json.iter().copied());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -40,9 +42,16 @@ mod tests {
     #[test]
     fn a_cursor_opens_only_for_the_query_that_made_it() {
         let cursor = seal(&(5, "x"), "interval=1d");
-        assert_eq!(open::<(i64, String)>(&cursor, "interval=1d"), Some((5, "x".into())));
+        assert_eq!(
+            open::<(i64, String)>(&cursor, "interval=1d"),
+            Some((5, "x".into()))
+        );
         assert_eq!(open::<(i64, String)>(&cursor, "interval=1h"), None);
-        assert!(cursor.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        assert!(
+            cursor
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        );
     }
 
     proptest! {

@@ -14,7 +14,10 @@ pub(crate) struct Json {
 
 impl Json {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), follows: false }
+        Self {
+            text: String::with_capacity(bytes),
+            follows: false,
+        }
     }
 
     pub(crate) fn into_text(self) -> String {
@@ -154,7 +157,10 @@ mod tests {
         json.key("c").decimal(Some("92.392"), true);
         json.close('}');
         let text = json.into_text();
-        assert_eq!(text, r#"{"a":"\"\\\u000a\u0001é","b":[1,null],"c":"92.392"}"#);
+        assert_eq!(
+            text,
+            r#"{"a":"\"\\\u000a\u0001é","b":[1,null],"c":"92.392"}"#
+        );
         serde_json::from_str::<serde_json::Value>(&text).unwrap();
     }
 }

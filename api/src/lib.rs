@@ -38,7 +38,8 @@ pub async fn run(config: ApiConfig, shutdown: CancellationToken) -> anyhow::Resu
 
     let app = App::new(&config).context("database.url")?;
     let stop = shutdown.clone();
-    let served = axum::serve(public, app.router()).with_graceful_shutdown(async move { stop.cancelled().await });
+    let served = axum::serve(public, app.router())
+        .with_graceful_shutdown(async move { stop.cancelled().await });
     let bound = async {
         shutdown.cancelled().await;
         tokio::time::sleep(config.http.shutdown_timeout).await;

@@ -1,39 +1,15 @@
 //! `api`: serves candles over HTTP.
 
-use std::path::PathBuf;
+mod arguments;
+
 use std::process::ExitCode;
 
 use api::config::ApiConfig;
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-#[derive(Parser)]
-#[command(version, about = "Serves candles by HTTP GET from PostgreSQL.")]
-struct Arguments {
-    /// Configuration file instead of config/<ENVIRONMENT>.yaml
-    #[arg(long, global = true)]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serve (the default)
-    Run,
-    /// Ask a running `api` whether it is ready
-    Healthcheck,
-    /// Look at the configuration
-    #[command(subcommand)]
-    Config(ConfigCommand),
-}
-
-#[derive(Subcommand)]
-enum ConfigCommand {
-    /// Print the effective configuration, secrets masked
-    Check,
-}
+use crate::arguments::{Arguments, Command, ConfigCommand};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -63,7 +39,10 @@ async fn command(command: Command, config: ApiConfig) -> anyhow::Result<()> {
         Command::Run => {
             common::telemetry::start(&config.log)?;
             let shutdown = CancellationToken::new();
-            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            let (mut terminate, mut interrupt) = (
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+            );
             let stop = shutdown.clone();
             tokio::spawn(async move {
                 tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }

@@ -25,10 +25,16 @@ const MAX_TARGET_BYTES: usize = 8 * 1024;
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let id = request_id(request.headers().get(REQUEST_ID));
     let span = tracing::info_span!("request", id = id.as_str());
-    let too_long = request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES);
+    let too_long = request
+        .uri()
+        .path_and_query()
+        .is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES);
 
     let answer = async {
         if too_long {
@@ -46,7 +52,8 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
 
     let elapsed = started.elapsed();
     let route = route.as_deref().unwrap_or("unmatched");
-    app.metrics.observe(route, &method, response.status(), elapsed);
+    app.metrics
+        .observe(route, &method, response.status(), elapsed);
     span.in_scope(|| {
         tracing::info!(%method, route, status = response.status().as_u16(), milliseconds = elapsed.as_millis(), "answered");
     });
@@ -58,15 +65,24 @@ fn finish(mut response: Response, id: &str, method: &Method) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let plain = status.is_success() || response.extensions().get::<Plain>().is_some();
     if !plain || problem.is_some() {
-        let body = problem.unwrap_or_else(|| Problem::of_status(status)).json(id);
+        let body = problem
+            .unwrap_or_else(|| Problem::of_status(status))
+            .json(id);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, ALLOW);
         }
-        *response.body_mut() = if *method == Method::HEAD { Body::empty() } else { Body::from(body) };
+        *response.body_mut() = if *method == Method::HEAD {
+            Body::empty()
+        } else {
+            Body::from(body)
+        };
     }
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -79,7 +95,10 @@ fn request_id(given: Option<&HeaderValue>) -> String {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let sane = |text: &&str| {
-        (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        (1..=128).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     if let Some(text) = given.and_then(|value| value.to_str().ok()).filter(sane) {
         return text.to_owned();
@@ -94,7 +113,13 @@ mod tests {
 
     #[test]
     fn a_request_id_is_kept_only_when_it_is_harmless() {
-        for (given, kept) in [("abc-1_2.3", true), ("", false), ("a b", false), ("<x>", false), (&"a".repeat(129), false)] {
+        for (given, kept) in [
+            ("abc-1_2.3", true),
+            ("", false),
+            ("a b", false),
+            ("<x>", false),
+            (&"a".repeat(129), false),
+        ] {
             let id = request_id(Some(&HeaderValue::from_str(given).unwrap()));
             assert_eq!(id == given, kept, "{given}");
         }

@@ -64,7 +64,9 @@ impl Source {
             Unit::Quarter => count * 92,
             Unit::Year => count * 366,
         };
-        let minutes = interval.seconds().map_or(days * 1_440, |seconds| u64::from(seconds).div_ceil(60));
+        let minutes = interval
+            .seconds()
+            .map_or(days * 1_440, |seconds| u64::from(seconds).div_ceil(60));
         match self {
             Self::View(View::Weeks) => days.div_ceil(7),
             Self::View(View::Months) => days.div_ceil(31),
@@ -108,7 +110,11 @@ mod tests {
         ] {
             let interval: Interval = interval.parse().unwrap();
             let grid = Grid::new(interval, tz.parse().unwrap(), Anchor::Calendar);
-            assert_eq!(plan(interval, &grid, own_zone, from, to), source, "{interval} {tz}");
+            assert_eq!(
+                plan(interval, &grid, own_zone, from, to),
+                source,
+                "{interval} {tz}"
+            );
         }
     }
 }

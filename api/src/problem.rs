@@ -20,7 +20,12 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(parameter: &str, detail: impl Into<String>) -> Self {
-        Self { parameter: parameter.into(), detail: detail.into(), allowed: None, hint: None }
+        Self {
+            parameter: parameter.into(),
+            detail: detail.into(),
+            allowed: None,
+            hint: None,
+        }
     }
 
     pub(crate) fn allowed(mut self, allowed: &[&str]) -> Self {
@@ -98,16 +103,26 @@ impl Problem {
     /// The problem of a response that came without one, such as a wrong method.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         match status {
-            StatusCode::METHOD_NOT_ALLOWED => Self::new(status, "method-not-allowed", "every route is read by GET"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Self::new(status, "method-not-allowed", "every route is read by GET")
+            }
             StatusCode::NOT_FOUND => Self::new(status, "unknown-path", "no such path"),
-            status if status.is_server_error() => Self::new(status, "internal", "the request failed; it was logged with this instance"),
+            status if status.is_server_error() => Self::new(
+                status,
+                "internal",
+                "the request failed; it was logged with this instance",
+            ),
             status => Self::new(status, "bad-request", "the request cannot be read"),
         }
     }
 
     /// The document.
     pub(crate) fn json(&self, instance: &str) -> Vec<u8> {
-        serde_json::to_vec(&Document { problem: self, instance }).unwrap_or_default()
+        serde_json::to_vec(&Document {
+            problem: self,
+            instance,
+        })
+        .unwrap_or_default()
     }
 }
 
@@ -115,16 +130,31 @@ impl ApiError {
     fn problem(&self) -> Problem {
         match self {
             Self::Parameters(faults) => {
-                let detail = if faults.len() == 1 { "a parameter is wrong" } else { "several parameters are wrong" };
-                Problem { errors: faults.clone(), ..Problem::new(StatusCode::BAD_REQUEST, "bad-parameters", detail) }
+                let detail = if faults.len() == 1 {
+                    "a parameter is wrong"
+                } else {
+                    "several parameters are wrong"
+                };
+                Problem {
+                    errors: faults.clone(),
+                    ..Problem::new(StatusCode::BAD_REQUEST, "bad-parameters", detail)
+                }
             }
             Self::UnknownSymbol(symbol) => {
-                let mut detail: String = symbol.chars().filter(|c| !c.is_control()).take(64).collect();
+                let mut detail: String = symbol
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .take(64)
+                    .collect();
                 detail.insert_str(0, "unknown symbol ");
                 Problem::new(StatusCode::NOT_FOUND, "unknown-symbol", detail)
             }
             Self::NotFound => Problem::of_status(StatusCode::NOT_FOUND),
-            Self::TargetTooLong => Problem::new(StatusCode::URI_TOO_LONG, "target-too-long", "the request target is too long"),
+            Self::TargetTooLong => Problem::new(
+                StatusCode::URI_TOO_LONG,
+                "target-too-long",
+                "the request target is too long",
+            ),
             Self::Timeout => timeout(),
             Self::Database(error) => match code(error).as_deref() {
                 Some("57014") => timeout(),
@@ -141,11 +171,18 @@ impl ApiError {
 }
 
 fn timeout() -> Problem {
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the answer took too long; ask for a shorter range")
+    Problem::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "timeout",
+        "the answer took too long; ask for a shorter range",
+    )
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned)
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .map(std::borrow::Cow::into_owned)
 }
 
 /// Whether waiting may help: no connection, or a schema that is not there yet.
@@ -153,12 +190,18 @@ fn is_away(error: &sqlx::Error) -> bool {
     match code(error) {
         // Connection, resources, operator intervention, credentials, no database, no schema or table yet.
         Some(code) => {
-            ["08", "53", "57P", "28", "3D", "3F"].iter().any(|class| code.starts_with(class))
+            ["08", "53", "57P", "28", "3D", "3F"]
+                .iter()
+                .any(|class| code.starts_with(class))
                 || ["25P03", "25P04", "42P01", "42883"].contains(&code.as_str())
         }
         None => matches!(
             error,
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
+            sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
         ),
     }
 }
@@ -166,13 +209,16 @@ fn is_away(error: &sqlx::Error) -> bool {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.problem();
-        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() {
             tracing::error!(error = %self, status = status.as_u16(), "request failed");
         }
         let mut response = status.into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response.extensions_mut().insert(problem);
         response
@@ -186,13 +232,19 @@ mod tests {
     #[test]
     fn an_unknown_symbol_is_named_without_control_characters() {
         let problem = ApiError::UnknownSymbol("A\u{0}\nB".into()).problem();
-        assert_eq!((problem.status, problem.detail.as_str()), (404, "unknown symbol AB"));
+        assert_eq!(
+            (problem.status, problem.detail.as_str()),
+            (404, "unknown symbol AB")
+        );
     }
 
     #[test]
     fn the_cause_of_a_server_error_is_not_sent() {
         let problem = ApiError::Data("table secrets".into()).problem();
         let text = String::from_utf8(problem.json("id-1")).unwrap();
-        assert!(!text.contains("secrets") && text.contains(r#""instance":"id-1""#), "{text}");
+        assert!(
+            !text.contains("secrets") && text.contains(r#""instance":"id-1""#),
+            "{text}"
+        );
     }
 }

@@ -8,6 +8,7 @@ mod ticks;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -22,6 +23,9 @@ use crate::problem::ApiError;
 
 /// Most rows of one statement.
 const MAX_ROWS: u64 = 10_000;
+
+/// A probe does not wait longer: its asker would not either.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which end of a range is read first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,7 +95,11 @@ impl Store {
 
     /// Whether the database answers and has the schema.
     pub(crate) async fn ping(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("select from symbols limit 1").fetch_optional(&self.pool).await.map(drop)
+        let answer = sqlx::query("select from symbols limit 1").fetch_optional(&self.pool);
+        tokio::time::timeout(PING_TIMEOUT, answer)
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .map(drop)
     }
 
     pub(crate) async fn close(&self) {
@@ -100,12 +108,20 @@ impl Store {
 
     /// Begins a snapshot.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, ApiError> {
-        let transaction = self.pool.begin_with("begin isolation level repeatable read, read only").await?;
+        let transaction = self
+            .pool
+            .begin_with("begin isolation level repeatable read, read only")
+            .await?;
         Ok(Snapshot { transaction })
     }
 
     /// A page of the catalogue: names after `after` that contain `part` in any case.
-    pub(crate) async fn symbols(&self, after: &str, part: &str, limit: u32) -> Result<Vec<(String, Entry)>, ApiError> {
+    pub(crate) async fn symbols(
+        &self,
+        after: &str,
+        part: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, Entry)>, ApiError> {
         let rows = sqlx::query(include_str!("store/symbols.sql"))
             .bind(after)
             .bind(part)
@@ -113,7 +129,10 @@ impl Store {
             .fetch_all(&self.pool)
             .await?;
         let entry = |row: &PgRow| Ok((row.try_get("symbol")?, Entry::of(row)?));
-        rows.iter().map(entry).collect::<Result<_, sqlx::Error>>().map_err(ApiError::from)
+        rows.iter()
+            .map(entry)
+            .collect::<Result<_, sqlx::Error>>()
+            .map_err(ApiError::from)
     }
 }
 
@@ -129,14 +148,22 @@ impl Snapshot {
         if common::tick::Symbol::check(name).is_err() {
             return Ok(None);
         }
-        let row = sqlx::query(include_str!("store/symbol.sql")).bind(name).fetch_optional(&mut *self.transaction).await?;
+        let row = sqlx::query(include_str!("store/symbol.sql"))
+            .bind(name)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let entry = Entry::of(&row)?;
         let tz = entry.timezone.parse();
         Ok(Some(Symbol {
             id: row.try_get("id")?,
             name: name.to_owned(),
-            tz: tz.map_err(|_| ApiError::Data(format!("symbol {name} has the unknown time zone {}", entry.timezone)))?,
+            tz: tz.map_err(|_| {
+                ApiError::Data(format!(
+                    "symbol {name} has the unknown time zone {}",
+                    entry.timezone
+                ))
+            })?,
             entry,
             now: row.try_get::<DateTime<Utc>, _>("now")?.timestamp_micros(),
         }))
@@ -157,19 +184,31 @@ impl Snapshot {
             return Ok((Vec::new(), None));
         }
         if source == Source::Ticks {
-            return ticks::parts(&mut self.transaction, symbol, range, direction, rows.min(MAX_ROWS)).await;
+            return ticks::parts(
+                &mut self.transaction,
+                symbol,
+                range,
+                direction,
+                rows.min(MAX_ROWS),
+            )
+            .await;
         }
         let limit = rows.clamp(1, MAX_ROWS);
         let statement = &STATEMENTS[&(source, direction)];
         let query = sqlx::query(AssertSqlSafe(statement.as_str())).bind(symbol.id);
         let of_dates = matches!(source, Source::View(_) | Source::Days);
         let query = if of_dates {
-            query.bind(calendar::local_date(range.from, symbol.tz)).bind(calendar::local_date(range.to, symbol.tz))
+            query
+                .bind(calendar::local_date(range.from, symbol.tz))
+                .bind(calendar::local_date(range.to, symbol.tz))
         } else {
             query.bind(timestamp(range.from)).bind(timestamp(range.to))
         };
         let limit_bound = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = query.bind(limit_bound).fetch_all(&mut *self.transaction).await?;
+        let found = query
+            .bind(limit_bound)
+            .fetch_all(&mut *self.transaction)
+            .await?;
 
         let mut parts = Vec::with_capacity(found.len());
         for row in &found {
@@ -181,11 +220,23 @@ impl Snapshot {
             };
             parts.push((Part::of(row, start)?, end));
         }
-        let rest = parts.last().filter(|_| found.len() as u64 == limit).map(|(last, end)| match direction {
-            Direction::Forward => Range { from: *end, ..range },
-            Direction::Backward => Range { to: last.time, ..range },
-        });
-        Ok((parts.into_iter().map(|(part, _)| part).collect(), rest.filter(|rest| !rest.is_empty())))
+        let rest = parts
+            .last()
+            .filter(|_| found.len() as u64 == limit)
+            .map(|(last, end)| match direction {
+                Direction::Forward => Range {
+                    from: *end,
+                    ..range
+                },
+                Direction::Backward => Range {
+                    to: last.time,
+                    ..range
+                },
+            });
+        Ok((
+            parts.into_iter().map(|(part, _)| part).collect(),
+            rest.filter(|rest| !rest.is_empty()),
+        ))
     }
 
     /// Ends the snapshot. One that is dropped ends before its connection is used again.
@@ -213,9 +264,14 @@ impl View {
 /// The statement of every source but ticks, made of constants.
 static STATEMENTS: LazyLock<HashMap<(Source, Direction), String>> = LazyLock::new(|| {
     let views = [View::Weeks, View::Months, View::Quarters, View::Years].map(Source::View);
-    let sources = views.into_iter().chain([Source::Days, Source::Hours, Source::Minutes]);
+    let sources = views
+        .into_iter()
+        .chain([Source::Days, Source::Hours, Source::Minutes]);
     let both = |source| [(source, Direction::Forward), (source, Direction::Backward)];
-    sources.flat_map(both).map(|(source, direction)| ((source, direction), statement(source, direction))).collect()
+    sources
+        .flat_map(both)
+        .map(|(source, direction)| ((source, direction), statement(source, direction)))
+        .collect()
 });
 
 fn statement(source: Source, direction: Direction) -> String {

@@ -17,23 +17,42 @@ const MAX_LIMIT: u32 = 10_000;
 
 pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let mut params = Params::read(&uri, &["q", "limit", "cursor"]);
-    let limit = params.number("limit", 1..=MAX_LIMIT).unwrap_or(DEFAULT_LIMIT);
-    let part = params.value("q", |text| match text.contains('\0') {
-        true => Err(Fault::new("q", "holds a NUL character")),
-        false => Ok(text.to_owned()),
+    let limit = params
+        .number("limit", 1..=MAX_LIMIT)
+        .unwrap_or(DEFAULT_LIMIT);
+    let part = params.value("q", |text| {
+        let usable = Some(text.to_owned()).filter(|text| !text.contains('\0'));
+        usable.ok_or_else(|| Fault::new("q", "holds a NUL character"))
     });
     let binding = format!("symbols\0{}", params.canonical());
     let after: Option<String> = params.value("cursor", |text| {
-        let fault = || Fault::new("cursor", "not a cursor of this query: repeat it with nothing but the cursor changed");
-        cursor::open(text, &binding).filter(|name: &String| !name.contains('\0')).ok_or_else(fault)
+        let fault = || {
+            Fault::new(
+                "cursor",
+                "not a cursor of this query: repeat it with nothing but the cursor changed",
+            )
+        };
+        cursor::open(text, &binding)
+            .filter(|name: &String| !name.contains('\0'))
+            .ok_or_else(fault)
     });
     params.check()?;
 
     // One row more than the page tells whether another follows.
-    let mut found = app.store.symbols(&after.unwrap_or_default(), &part.unwrap_or_default(), limit + 1).await?;
+    let mut found = app
+        .store
+        .symbols(
+            &after.unwrap_or_default(),
+            &part.unwrap_or_default(),
+            limit + 1,
+        )
+        .await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
-    let next = found.last().filter(|_| more).map(|(name, _)| cursor::seal(name, &binding));
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|(name, _)| cursor::seal(name, &binding));
 
     let mut json = Json::default();
     json.open('{');
@@ -46,7 +65,11 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, A
     json.close('}');
     let mut response = answer(json);
     if let Some(next) = next
-        && let Ok(link) = HeaderValue::from_str(&format!("<{}?{}>; rel=\"next\"", uri.path(), params.with_cursor(&next)))
+        && let Ok(link) = HeaderValue::from_str(&format!(
+            "<{}?{}>; rel=\"next\"",
+            uri.path(),
+            params.with_cursor(&next)
+        ))
     {
         response.headers_mut().insert(header::LINK, link);
     }
@@ -81,5 +104,12 @@ fn write_entry(json: &mut Json, name: &str, entry: &Entry) {
 }
 
 fn answer(json: Json) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json.into_text()).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        json.into_text(),
+    )
+        .into_response()
 }

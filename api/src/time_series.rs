@@ -34,14 +34,22 @@ pub(crate) async fn get(
     symbol: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let (Ok(Path(name)), Ok(groups)) = (symbol, groups(&uri)) else { return Ok(bad_request()) };
+    let (Ok(Path(name)), Ok(groups)) = (symbol, groups(&uri)) else {
+        return Ok(bad_request());
+    };
     let mut snapshot = app.store.snapshot().await?;
     let mut bars: Vec<Bar> = Vec::new();
     if let Some(symbol) = snapshot.symbol(&name).await? {
         let mut rest = all_days(&symbol);
         while let Some(range) = rest {
-            let (parts, more) = snapshot.parts(&symbol, Source::Days, range, Direction::Forward, u64::MAX).await?;
-            bars.extend(parts.into_iter().filter_map(|part| Some((local_date(part.time, symbol.tz), part.candle?))));
+            let (parts, more) = snapshot
+                .parts(&symbol, Source::Days, range, Direction::Forward, u64::MAX)
+                .await?;
+            bars.extend(
+                parts
+                    .into_iter()
+                    .filter_map(|part| Some((local_date(part.time, symbol.tz), part.candle?))),
+            );
             rest = more;
         }
     }
@@ -51,7 +59,14 @@ pub(crate) async fn get(
         Some(interval) => write(&name, "period_start", &group(bars, interval)),
         None => write(&name, "date", &bars),
     };
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+    Ok((
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        body,
+    )
+        .into_response())
 }
 
 /// The groups asked for: `None` for raw days, as when only one of the parameters is given.
@@ -60,18 +75,25 @@ fn groups(uri: &Uri) -> Result<Option<Interval>, ApiError> {
     let count = params.number("interval", 1..=1000);
     let unit = params.choice("frequency", &FREQUENCIES);
     params.check()?;
-    Ok(count.zip(unit).and_then(|(count, unit)| Interval::new(count, unit).ok()))
+    Ok(count
+        .zip(unit)
+        .and_then(|(count, unit)| Interval::new(count, unit).ok()))
 }
 
 fn all_days(symbol: &Symbol) -> Option<Range> {
     let (first, last) = symbol.entry.first_tick.zip(symbol.entry.last_tick)?;
     let day = |tick| common::calendar::day_bounds(local_date(tick, symbol.tz), symbol.tz);
-    Some(Range { from: day(first).0, to: day(last).1 })
+    Some(Range {
+        from: day(first).0,
+        to: day(last).1,
+    })
 }
 
 /// Groups that count from the period of the first bar; those without a bar do not exist.
 fn group(bars: Vec<Bar>, interval: Interval) -> Vec<Bar> {
-    let Some((first, _)) = bars.first() else { return bars };
+    let Some((first, _)) = bars.first() else {
+        return bars;
+    };
     let periods = Periods::new(interval, Anchor::First(*first));
     let mut groups: Vec<Bar> = Vec::new();
     for (date, candle) in bars {
@@ -109,7 +131,10 @@ fn write(symbol: &str, date_key: &str, bars: &[Bar]) -> String {
 }
 
 fn bad_request() -> Response {
-    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let headers = [(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )];
     let mut response = (StatusCode::BAD_REQUEST, headers, "\"Bad Request\"").into_response();
     response.extensions_mut().insert(Plain);
     response
@@ -122,15 +147,39 @@ mod tests {
     #[test]
     fn groups_are_asked_for_by_both_parameters_and_each_is_checked_alone() {
         let read = |query: &str| groups(&format!("/x{query}").parse().unwrap());
-        for (query, interval) in [("", None), ("?interval=2", None), ("?frequency=Weekly", None), ("?interval=2&frequency=Weekly", Some("2w"))] {
-            assert_eq!(read(query).unwrap().map(|i| i.to_string()).as_deref(), interval, "{query}");
+        for (query, interval) in [
+            ("", None),
+            ("?interval=2", None),
+            ("?frequency=Weekly", None),
+            ("?interval=2&frequency=Weekly", Some("2w")),
+        ] {
+            assert_eq!(
+                read(query).unwrap().map(|i| i.to_string()).as_deref(),
+                interval,
+                "{query}"
+            );
         }
         for frequency in FREQUENCIES {
-            assert!(read(&format!("?interval=1000&frequency={}", frequency.0)).unwrap().is_some());
+            assert!(
+                read(&format!("?interval=1000&frequency={}", frequency.0))
+                    .unwrap()
+                    .is_some()
+            );
         }
         for query in [
-            "?interval=0", "?interval=-1", "?interval=1001", "?interval=x", "?interval=", "?interval=1.0", "?interval=%2B1", "?frequency=weekly",
-            "?frequency=Yearly", "?frequency=", "?x=1", "?interval=1&interval=2", "?interval=0&frequency=Weekly",
+            "?interval=0",
+            "?interval=-1",
+            "?interval=1001",
+            "?interval=x",
+            "?interval=",
+            "?interval=1.0",
+            "?interval=%2B1",
+            "?frequency=weekly",
+            "?frequency=Yearly",
+            "?frequency=",
+            "?x=1",
+            "?interval=1&interval=2",
+            "?interval=0&frequency=Weekly",
         ] {
             assert!(read(query).is_err(), "{query}");
         }

@@ -33,8 +33,14 @@ struct Admin {
 pub fn router(registry: Registry, probe: Arc<dyn Probe>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
-        .route("/livez", get(async |State(admin): State<Admin>| answer(admin.probe.live().await)))
-        .route("/readyz", get(async |State(admin): State<Admin>| answer(admin.probe.ready().await)))
+        .route(
+            "/livez",
+            get(async |State(admin): State<Admin>| answer(admin.probe.live().await)),
+        )
+        .route(
+            "/readyz",
+            get(async |State(admin): State<Admin>| answer(admin.probe.ready().await)),
+        )
         .with_state(Admin { registry, probe })
 }
 
@@ -58,9 +64,12 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 /// # Errors
 /// When it is in use or not this machine's; the text names the key to change.
 pub async fn bind(address: SocketAddr, key: &str) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} ({key}): {error}")))
+    TcpListener::bind(address).await.map_err(|error| {
+        std::io::Error::new(
+            error.kind(),
+            format!("cannot listen on {address} ({key}): {error}"),
+        )
+    })
 }
 
 /// Asks `http://address/readyz` of a running program, for the `healthcheck` subcommand.
@@ -78,7 +87,9 @@ pub async fn healthcheck(address: SocketAddr) -> std::io::Result<()> {
         if status == "200" {
             return Ok(());
         }
-        let body = reply.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body.trim());
+        let body = reply
+            .split_once("\r\n\r\n")
+            .map_or("no answer", |(_, body)| body.trim());
         Err(std::io::Error::other(format!("not ready: {body}")))
     };
     tokio::time::timeout(Duration::from_secs(3), ask).await?

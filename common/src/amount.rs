@@ -19,7 +19,10 @@ pub struct Amount(Form);
 #[derive(Debug, Clone)]
 enum Form {
     /// `units` x 10^-`scale`, not normalised.
-    Small { units: i128, scale: u32 },
+    Small {
+        units: i128,
+        scale: u32,
+    },
     Large(Box<BigDecimal>),
 }
 
@@ -39,7 +42,8 @@ impl Amount {
 
     /// Adds `other` to this.
     pub fn add(&mut self, other: &Self) {
-        if let (Form::Small { units: a, scale: s }, Form::Small { units: b, scale: t }) = (&self.0, &other.0)
+        if let (Form::Small { units: a, scale: s }, Form::Small { units: b, scale: t }) =
+            (&self.0, &other.0)
             && let Some(sum) = add_small((*a, *s), (*b, *t))
         {
             self.0 = sum;
@@ -58,7 +62,11 @@ impl Amount {
         }
         let shift = i64::from(places) + t - s;
         let power = |exponent: i64| BigInt::from(10).pow(u32::try_from(exponent).unwrap_or(0));
-        let (a, b) = if shift >= 0 { (a * power(shift), b) } else { (a, b * power(-shift)) };
+        let (a, b) = if shift >= 0 {
+            (a * power(shift), b)
+        } else {
+            (a, b * power(-shift))
+        };
         let (mut quotient, remainder) = (&a / &b, &a % &b);
         let twice = remainder.magnitude() * 2_u32;
         let odd = (&quotient % 2_u32).sign() != Sign::NoSign;
@@ -71,7 +79,8 @@ impl Amount {
     /// Decimals of the normal form.
     #[must_use]
     pub fn scale(&self) -> u32 {
-        u32::try_from(self.to_big().normalized().fractional_digit_count().max(0)).unwrap_or(u32::MAX)
+        u32::try_from(self.to_big().normalized().fractional_digit_count().max(0))
+            .unwrap_or(u32::MAX)
     }
 
     fn large(value: BigDecimal) -> Self {
@@ -80,7 +89,9 @@ impl Amount {
 
     fn to_big(&self) -> BigDecimal {
         match &self.0 {
-            Form::Small { units, scale } => BigDecimal::new(BigInt::from(*units), i64::from(*scale)),
+            Form::Small { units, scale } => {
+                BigDecimal::new(BigInt::from(*units), i64::from(*scale))
+            }
             Form::Large(value) => (**value).clone(),
         }
     }
@@ -89,14 +100,24 @@ impl Amount {
 fn add_small((a, s): (i128, u32), (b, t): (i128, u32)) -> Option<Form> {
     let scale = s.max(t);
     let at = |units: i128, from: u32| {
-        if from == scale { Some(units) } else { 10_i128.checked_pow(scale - from)?.checked_mul(units) }
+        if from == scale {
+            Some(units)
+        } else {
+            10_i128.checked_pow(scale - from)?.checked_mul(units)
+        }
     };
-    Some(Form::Small { units: at(a, s)?.checked_add(at(b, t)?)?, scale })
+    Some(Form::Small {
+        units: at(a, s)?.checked_add(at(b, t)?)?,
+        scale,
+    })
 }
 
 impl From<Decimal> for Amount {
     fn from(value: Decimal) -> Self {
-        Self(Form::Small { units: value.units(), scale: u32::from(value.scale()) })
+        Self(Form::Small {
+            units: value.units(),
+            scale: u32::from(value.scale()),
+        })
     }
 }
 
@@ -125,13 +146,20 @@ impl FromStr for Amount {
 
     /// Reads plain notation, as PostgreSQL prints a `numeric`.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let scale = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let scale = text
+            .split_once('.')
+            .map_or(0, |(_, decimals)| decimals.len());
         if text.len() <= 38 && scale <= 36 {
             let digits: String = text.chars().filter(|c| *c != '.').collect();
             let units = digits.parse().map_err(|_| DecimalError::NotANumber)?;
-            return Ok(Self(Form::Small { units, scale: u32::try_from(scale).unwrap_or(0) }));
+            return Ok(Self(Form::Small {
+                units,
+                scale: u32::try_from(scale).unwrap_or(0),
+            }));
         }
-        text.parse().map(Self::large).map_err(|_| DecimalError::NotANumber)
+        text.parse()
+            .map(Self::large)
+            .map_err(|_| DecimalError::NotANumber)
     }
 }
 
@@ -144,7 +172,12 @@ impl fmt::Display for Amount {
                     units /= 10;
                     scale -= 1;
                 }
-                write_units(f, units < 0, &units.unsigned_abs().to_string(), scale as usize)
+                write_units(
+                    f,
+                    units < 0,
+                    &units.unsigned_abs().to_string(),
+                    scale as usize,
+                )
             }
             Form::Large(value) => f.write_str(&value.normalized().to_plain_string()),
         }
@@ -165,7 +198,10 @@ mod tests {
         let price: Decimal = "9999999999.999999999999999999".parse().unwrap();
         let size: Decimal = "9999999999999999999999999999".parse().unwrap();
         let mut turnover = Amount::product(price, size);
-        turnover.add(&Amount::product("0.000000000000000001".parse().unwrap(), "0.000000000000000001".parse().unwrap()));
+        turnover.add(&Amount::product(
+            "0.000000000000000001".parse().unwrap(),
+            "0.000000000000000001".parse().unwrap(),
+        ));
         assert_eq!(
             turnover.to_string(),
             "99999999999999999999999999980000000000.000000000000000001000000000000000001"
@@ -174,10 +210,19 @@ mod tests {
 
     #[test]
     fn division_rounds_half_to_even() {
-        for (a, b, places, result) in
-            [("1", "8", 2, "0.12"), ("3", "8", 2, "0.38"), ("10", "4", 0, "2"), ("14", "4", 0, "4"), ("1", "3", 5, "0.33333"), ("200.5", "0.5", 3, "401")]
-        {
-            assert_eq!(amount(a).divide(&amount(b), places).unwrap().to_string(), result, "{a} / {b}");
+        for (a, b, places, result) in [
+            ("1", "8", 2, "0.12"),
+            ("3", "8", 2, "0.38"),
+            ("10", "4", 0, "2"),
+            ("14", "4", 0, "4"),
+            ("1", "3", 5, "0.33333"),
+            ("200.5", "0.5", 3, "401"),
+        ] {
+            assert_eq!(
+                amount(a).divide(&amount(b), places).unwrap().to_string(),
+                result,
+                "{a} / {b}"
+            );
         }
         assert_eq!(amount("1").divide(&Amount::ZERO, 2), None);
     }

@@ -117,11 +117,15 @@ impl Grid {
         match &self.rule {
             Rule::Clock(length) => Bucket {
                 start: floor(instant, *length, self.tz).max(zone::start_of_day(day, self.tz)),
-                end: next(instant, *length, self.tz).min(zone::start_of_next_day(day, instant, self.tz)),
+                end: next(instant, *length, self.tz)
+                    .min(zone::start_of_next_day(day, instant, self.tz)),
             },
             Rule::Periods(periods) => {
                 let (first, after) = periods.days(day);
-                Bucket { start: zone::start_of_day(first, self.tz), end: zone::start_of_day(after, self.tz) }
+                Bucket {
+                    start: zone::start_of_day(first, self.tz),
+                    end: zone::start_of_day(after, self.tz),
+                }
             }
         }
     }
@@ -142,13 +146,18 @@ impl Grid {
     #[must_use]
     pub fn ceil(&self, instant: i64) -> i64 {
         let bucket = self.bucket(instant);
-        if bucket.start == instant { instant } else { bucket.end }
+        if bucket.start == instant {
+            instant
+        } else {
+            bucket.end
+        }
     }
 
     /// The buckets that start in `from <= start < to`, oldest first.
     pub fn buckets(&self, from: i64, to: i64) -> impl Iterator<Item = Bucket> + '_ {
         let first = self.bucket(self.ceil(from));
-        std::iter::successors(Some(first), |bucket| Some(self.after(*bucket))).take_while(move |bucket| bucket.start < to)
+        std::iter::successors(Some(first), |bucket| Some(self.after(*bucket)))
+            .take_while(move |bucket| bucket.start < to)
     }
 
     /// The coarsest UTC level that nests in every bucket that touches `from <= instant < to`.

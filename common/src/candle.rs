@@ -41,7 +41,10 @@ impl Candle {
     #[must_use]
     pub fn of(tick: &Tick) -> Self {
         let (price, size) = (tick.price.decimal(), tick.size.decimal());
-        let edge = Edge { key: tick.key, price };
+        let edge = Edge {
+            key: tick.key,
+            price,
+        };
         Self {
             open: edge,
             close: edge,
@@ -84,17 +87,29 @@ mod tests {
     use proptest::prelude::*;
 
     fn ticks() -> impl Strategy<Value = Vec<Tick>> {
-        let tick = (0_i64..50, 0_i64..20, 1_i128..1_000_000, 0_u32..6, 0_i128..10_000, 0_u32..4);
+        let tick = (
+            0_i64..50,
+            0_i64..20,
+            1_i128..1_000_000,
+            0_u32..6,
+            0_i128..10_000,
+            0_u32..4,
+        );
         proptest::collection::vec(tick, 1..40).prop_map(|raw| {
             let mut ticks: Vec<Tick> = raw
                 .into_iter()
-                .map(|(time, sequence, price, price_scale, size, size_scale)| Tick {
-                    key: TickKey { event_time: EventTime::from_micros(time), sequence },
-                    price: Price::new(Decimal::new(price, price_scale).unwrap()).unwrap(),
-                    size: Size::new(Decimal::new(size, size_scale).unwrap()).unwrap(),
-                    revision: 0,
-                    cancelled: false,
-                })
+                .map(
+                    |(time, sequence, price, price_scale, size, size_scale)| Tick {
+                        key: TickKey {
+                            event_time: EventTime::from_micros(time),
+                            sequence,
+                        },
+                        price: Price::new(Decimal::new(price, price_scale).unwrap()).unwrap(),
+                        size: Size::new(Decimal::new(size, size_scale).unwrap()).unwrap(),
+                        revision: 0,
+                        cancelled: false,
+                    },
+                )
                 .collect();
             ticks.sort_by_key(|tick| tick.key);
             ticks.dedup_by_key(|tick| tick.key);

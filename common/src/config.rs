@@ -34,18 +34,29 @@ pub fn load<T: DeserializeOwned + Validate>(file: Option<&Path>) -> Result<T, Co
     } else {
         let environment = std::env::var("ENVIRONMENT").unwrap_or_else(|_| "local".into());
         if !["local", "dev", "test", "prod"].contains(&environment.as_str()) {
-            return Err(ConfigError(format!("ENVIRONMENT is {environment}: use local, dev, test or prod")));
+            return Err(ConfigError(format!(
+                "ENVIRONMENT is {environment}: use local, dev, test or prod"
+            )));
         }
-        builder.add_source(config::File::with_name(&format!("config/{environment}.yaml")).required(false))
+        builder.add_source(
+            config::File::with_name(&format!("config/{environment}.yaml")).required(false),
+        )
     };
-    let variables = config::Environment::with_prefix("FDA").prefix_separator("_").separator("__").try_parsing(true);
+    let variables = config::Environment::with_prefix("FDA")
+        .prefix_separator("_")
+        .separator("__")
+        .try_parsing(true);
     let loaded: T = builder
         .add_source(variables)
         .build()
         .and_then(config::Config::try_deserialize)
         .map_err(|error| ConfigError(error.to_string()))?;
     let faults = loaded.faults();
-    if faults.is_empty() { Ok(loaded) } else { Err(ConfigError(faults.join("; "))) }
+    if faults.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(ConfigError(faults.join("; ")))
+    }
 }
 
 /// A database URL whose password never prints.
@@ -70,8 +81,12 @@ impl DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The last @ ends the user part: a password may hold one.
-        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("***") };
-        let (user, host) = rest.rsplit_once('@').map_or(("", rest), |(user, host)| (user, host));
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return f.write_str("***");
+        };
+        let (user, host) = rest
+            .rsplit_once('@')
+            .map_or(("", rest), |(user, host)| (user, host));
         let name = user.split(':').next().unwrap_or_default();
         let mask = if user.contains(':') { ":***" } else { "" };
         let at = if user.is_empty() { "" } else { "@" };
@@ -124,14 +139,27 @@ impl DatabaseConfig {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.url.expose().parse::<sqlx::postgres::PgConnectOptions>().is_err() {
-            faults.push(format!("database.url {} is not postgres://[user[:password]@]host:port/name", self.url));
+        if self
+            .url
+            .expose()
+            .parse::<sqlx::postgres::PgConnectOptions>()
+            .is_err()
+        {
+            faults.push(format!(
+                "database.url {} is not postgres://[user[:password]@]host:port/name",
+                self.url
+            ));
         }
         if self.max_connections < 2 {
             faults.push("database.max_connections must be at least 2".into());
         }
-        if self.statement_timeout < Duration::from_millis(1) || self.connect_timeout < Duration::from_millis(1) {
-            faults.push("database.statement_timeout and database.connect_timeout must be at least 1ms".into());
+        if self.statement_timeout < Duration::from_millis(1)
+            || self.connect_timeout < Duration::from_millis(1)
+        {
+            faults.push(
+                "database.statement_timeout and database.connect_timeout must be at least 1ms"
+                    .into(),
+            );
         }
         faults
     }
@@ -168,7 +196,10 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".into() }
+        Self {
+            format: LogFormat::Text,
+            filter: "info".into(),
+        }
     }
 }
 
@@ -179,14 +210,20 @@ mod tests {
     #[test]
     fn a_database_url_prints_without_its_password() {
         for (url, printed) in [
-            ("postgres://me:p@ss@host:5432/db?sslmode=require", "postgres://me:***@host:5432/db"),
+            (
+                "postgres://me:p@ss@host:5432/db?sslmode=require",
+                "postgres://me:***@host:5432/db",
+            ),
             ("postgres://me@host/db", "postgres://me@host/db"),
             ("postgres://host/db?password=secret", "postgres://host/db"),
             ("secret", "***"),
         ] {
             assert_eq!(DatabaseUrl::new(url).to_string(), printed);
             assert_eq!(format!("{:?}", DatabaseUrl::new(url)), printed);
-            assert_eq!(serde_json::to_string(&DatabaseUrl::new(url)).unwrap(), format!("\"{printed}\""));
+            assert_eq!(
+                serde_json::to_string(&DatabaseUrl::new(url)).unwrap(),
+                format!("\"{printed}\"")
+            );
         }
     }
 }

@@ -20,7 +20,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 ///
 /// # Errors
 /// When the URL is not one.
-pub fn options(config: &DatabaseConfig, application: &str) -> Result<PgConnectOptions, sqlx::Error> {
+pub fn options(
+    config: &DatabaseConfig,
+    application: &str,
+) -> Result<PgConnectOptions, sqlx::Error> {
     let timeout = config.statement_timeout.as_millis().to_string();
     let idle = Duration::from_secs(60).as_millis().to_string();
     let options: PgConnectOptions = config.url.expose().parse()?;
@@ -65,24 +68,37 @@ pub enum MigrateError {
 /// # Errors
 /// When the database is away, refuses, or holds a migration that this binary does not know.
 pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<i64>, MigrateError> {
-    let mut connection = options(config, "migrate")?.options([("statement_timeout", "0")]).connect().await?;
+    let mut connection = options(config, "migrate")?
+        .options([("statement_timeout", "0")])
+        .connect()
+        .await?;
     // `create schema if not exists` may still collide with itself, so the lock comes before it.
-    sqlx::query("select pg_advisory_lock(hashtext('market_data.migrate'))").execute(&mut connection).await?;
-    sqlx::query("create schema if not exists market_data").execute(&mut connection).await?;
+    sqlx::query("select pg_advisory_lock(hashtext('market_data.migrate'))")
+        .execute(&mut connection)
+        .await?;
+    sqlx::query("create schema if not exists market_data")
+        .execute(&mut connection)
+        .await?;
     let before = applied(&mut connection).await?;
     MIGRATIONS.run(&mut connection).await?;
     let after = applied(&mut connection).await?;
     // The lock ends with the session.
     sqlx::Connection::close(connection).await?;
-    Ok(after.into_iter().filter(|version| !before.contains(version)).collect())
+    Ok(after
+        .into_iter()
+        .filter(|version| !before.contains(version))
+        .collect())
 }
 
 async fn applied(connection: &mut sqlx::PgConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("select to_regclass('market_data._sqlx_migrations') is not null")
-        .fetch_one(&mut *connection)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("select to_regclass('market_data._sqlx_migrations') is not null")
+            .fetch_one(&mut *connection)
+            .await?;
     if !exists {
         return Ok(Vec::new());
     }
-    sqlx::query_scalar("select version from _sqlx_migrations where success order by version").fetch_all(connection).await
+    sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
+        .fetch_all(connection)
+        .await
 }

@@ -54,10 +54,15 @@ impl Decimal {
             units /= 10;
             scale -= 1;
         }
-        if scale > u32::from(MAX_SCALE) || units.unsigned_abs() >= power_of_ten(MAX_DIGITS).unsigned_abs() {
+        if scale > u32::from(MAX_SCALE)
+            || units.unsigned_abs() >= power_of_ten(MAX_DIGITS).unsigned_abs()
+        {
             return Err(DecimalError::TooManyDigits);
         }
-        Ok(Self { units, scale: u8::try_from(scale).unwrap_or(MAX_SCALE) })
+        Ok(Self {
+            units,
+            scale: u8::try_from(scale).unwrap_or(MAX_SCALE),
+        })
     }
 
     /// The whole number of 10^-[`scale`](Self::scale) that this is.
@@ -76,7 +81,8 @@ impl Decimal {
     /// [`MAX_SCALE`]; `None` when that needs more than 127 bits.
     #[must_use]
     pub fn units_at(self, scale: u8) -> Option<i128> {
-        self.units.checked_mul(power_of_ten(u32::from(scale.checked_sub(self.scale)?)))
+        self.units
+            .checked_mul(power_of_ten(u32::from(scale.checked_sub(self.scale)?)))
     }
 
     /// Below zero.
@@ -118,7 +124,8 @@ impl FromStr for Decimal {
                         dropped_zeros += i64::from(units != 0);
                         continue;
                     }
-                    let shift = u32::try_from(dropped_zeros + 1).map_err(|_| DecimalError::TooManyDigits)?;
+                    let shift = u32::try_from(dropped_zeros + 1)
+                        .map_err(|_| DecimalError::TooManyDigits)?;
                     dropped_zeros = 0;
                     units = 10_i128
                         .checked_pow(shift)
@@ -165,17 +172,31 @@ fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
         return Err(DecimalError::NotANumber);
     }
     let magnitude = digits.parse::<i64>().unwrap_or(i64::MAX).min(1_000_000_000);
-    Ok(if text.starts_with('-') { -magnitude } else { magnitude })
+    Ok(if text.starts_with('-') {
+        -magnitude
+    } else {
+        magnitude
+    })
 }
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_units(f, self.units < 0, &self.units.unsigned_abs().to_string(), usize::from(self.scale))
+        write_units(
+            f,
+            self.units < 0,
+            &self.units.unsigned_abs().to_string(),
+            usize::from(self.scale),
+        )
     }
 }
 
 /// Writes whole `digits` x 10^-`scale` in plain notation.
-pub(crate) fn write_units(f: &mut fmt::Formatter<'_>, negative: bool, digits: &str, scale: usize) -> fmt::Result {
+pub(crate) fn write_units(
+    f: &mut fmt::Formatter<'_>,
+    negative: bool,
+    digits: &str,
+    scale: usize,
+) -> fmt::Result {
     let sign = if negative { "-" } else { "" };
     if scale == 0 {
         return write!(f, "{sign}{digits}");
@@ -191,9 +212,16 @@ impl Ord for Decimal {
         // 28 digits and 18 decimals need 46 digits on a common scale: compare whole parts first.
         let split = |d: &Self| {
             let unit = power_of_ten(u32::from(d.scale));
-            (d.units.div_euclid(unit), d.units.rem_euclid(unit) * power_of_ten(u32::from(MAX_SCALE - d.scale)))
+            (
+                d.units.div_euclid(unit),
+                d.units.rem_euclid(unit) * power_of_ten(u32::from(MAX_SCALE - d.scale)),
+            )
         };
-        if self.scale == other.scale { self.units.cmp(&other.units) } else { split(self).cmp(&split(other)) }
+        if self.scale == other.scale {
+            self.units.cmp(&other.units)
+        } else {
+            split(self).cmp(&split(other))
+        }
     }
 }
 
@@ -222,7 +250,10 @@ mod tests {
             ("7.98374e-6", "0.00000798374"),
             ("1e3", "1000"),
             ("1.50E+1", "15"),
-            ("1000000000000000000000000000", "1000000000000000000000000000"),
+            (
+                "1000000000000000000000000000",
+                "1000000000000000000000000000",
+            ),
             ("0.000000000000000001", "0.000000000000000001"),
             ("1.0000000000000000000000000000000000000000", "1"),
             ("000123.4", "123.4"),
@@ -234,10 +265,20 @@ mod tests {
 
     #[test]
     fn what_is_not_an_exact_price_is_refused_by_name() {
-        for text in ["", "-", ".", "1.", ".5", "1..2", "abc", "NaN", "Infinity", "1e", "1e+", "1,5", "0x10", "1 ", "1e1e1"] {
+        for text in [
+            "", "-", ".", "1.", ".5", "1..2", "abc", "NaN", "Infinity", "1e", "1e+", "1,5", "0x10",
+            "1 ", "1e1e1",
+        ] {
             assert_eq!(read(text), Err(DecimalError::NotANumber), "{text}");
         }
-        for text in ["12345678901234567890123456789", "0.0000000000000000001", "1e28", "1e999999999999", "1e-19", "1e-999999999999"] {
+        for text in [
+            "12345678901234567890123456789",
+            "0.0000000000000000001",
+            "1e28",
+            "1e999999999999",
+            "1e-19",
+            "1e-999999999999",
+        ] {
             assert_eq!(read(text), Err(DecimalError::TooManyDigits), "{text}");
         }
     }

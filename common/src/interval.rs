@@ -85,7 +85,12 @@ impl Unit {
 
     /// The unit that a word of another API, or the wrong case, most likely means.
     fn of_word(word: &str) -> Option<Self> {
-        if let Some(unit) = word.chars().next().filter(|_| word.chars().count() == 1).and_then(Self::of_letter) {
+        if let Some(unit) = word
+            .chars()
+            .next()
+            .filter(|_| word.chars().count() == 1)
+            .and_then(Self::of_letter)
+        {
             return Some(unit);
         }
         Some(match word.to_ascii_lowercase().as_str() {
@@ -151,16 +156,32 @@ impl Interval {
     /// When the count is 0 or beyond the unit's greatest.
     pub fn new(count: u32, unit: Unit) -> Result<Self, IntervalError> {
         if count == 0 {
-            return Err(IntervalError::Malformed { hint: Some(Self { count: 1, unit }) });
+            return Err(IntervalError::Malformed {
+                hint: Some(Self { count: 1, unit }),
+            });
         }
         if count <= unit.max_count() {
             return Ok(Self { count, unit });
         }
-        let greatest = |unit: Unit| Self { count: unit.max_count(), unit };
-        let Some(seconds) = unit.seconds() else { return Err(IntervalError::TooLong { hint: greatest(unit) }) };
+        let greatest = |unit: Unit| Self {
+            count: unit.max_count(),
+            unit,
+        };
+        let Some(seconds) = unit.seconds() else {
+            return Err(IntervalError::TooLong {
+                hint: greatest(unit),
+            });
+        };
         let days = (u64::from(count) * u64::from(seconds) + 43_200) / 86_400;
-        let days = u32::try_from(days).unwrap_or(u32::MAX).clamp(1, Unit::Day.max_count());
-        Err(IntervalError::DayOrLonger { hint: Self { count: days, unit: Unit::Day } })
+        let days = u32::try_from(days)
+            .unwrap_or(u32::MAX)
+            .clamp(1, Unit::Day.max_count());
+        Err(IntervalError::DayOrLonger {
+            hint: Self {
+                count: days,
+                unit: Unit::Day,
+            },
+        })
     }
 
     /// How many units, at least 1.
@@ -197,9 +218,18 @@ impl Interval {
             (count, &text[..text.len() - count.len()])
         };
         // A bare number is minutes elsewhere, and so is the M of `M5`.
-        let minutes = word.is_empty() || (word == "M" && !text.starts_with(digits) && !count.is_empty());
-        let unit = if minutes { Unit::Minute } else { Unit::of_word(word.trim())? };
-        let count = if count.is_empty() { 1 } else { count.parse().ok()? };
+        let minutes =
+            word.is_empty() || (word == "M" && !text.starts_with(digits) && !count.is_empty());
+        let unit = if minutes {
+            Unit::Minute
+        } else {
+            Unit::of_word(word.trim())?
+        };
+        let count = if count.is_empty() {
+            1
+        } else {
+            count.parse().ok()?
+        };
         match Self::new(count, unit) {
             Ok(interval) => Some(interval),
             Err(error) => error.hint(),
@@ -211,11 +241,14 @@ impl FromStr for Interval {
     type Err = IntervalError;
 
     fn from_str(text: &str) -> Result<Self, IntervalError> {
-        let malformed = || IntervalError::Malformed { hint: Self::guess(text) };
+        let malformed = || IntervalError::Malformed {
+            hint: Self::guess(text),
+        };
         let letter = text.chars().next_back().ok_or_else(malformed)?;
         let unit = Unit::of_letter(letter).ok_or_else(malformed)?;
         let count = &text[..text.len() - letter.len_utf8()];
-        if count.is_empty() || count.starts_with('0') || !count.bytes().all(|b| b.is_ascii_digit()) {
+        if count.is_empty() || count.starts_with('0') || !count.bytes().all(|b| b.is_ascii_digit())
+        {
             return Err(malformed());
         }
         // Only a count beyond u32 fails here, and that is beyond every unit's greatest.
@@ -236,8 +269,14 @@ mod tests {
 
     #[test]
     fn a_valid_interval_prints_as_it_was_asked() {
-        for text in ["1s", "60m", "90m", "23h", "1d", "1w", "1M", "3M", "1q", "1y", "86399s", "1439m", "10000d", "1000y"] {
-            assert_eq!(text.parse::<Interval>().map(|i| i.to_string()).as_deref(), Ok(text));
+        for text in [
+            "1s", "60m", "90m", "23h", "1d", "1w", "1M", "3M", "1q", "1y", "86399s", "1439m",
+            "10000d", "1000y",
+        ] {
+            assert_eq!(
+                text.parse::<Interval>().map(|i| i.to_string()).as_deref(),
+                Ok(text)
+            );
         }
         assert_ne!("1m".parse::<Interval>(), "1M".parse::<Interval>());
     }
@@ -274,7 +313,11 @@ mod tests {
             ("5µ", None),
             ("fortnight", None),
         ] {
-            let hinted = text.parse::<Interval>().unwrap_err().hint().map(|i| i.to_string());
+            let hinted = text
+                .parse::<Interval>()
+                .unwrap_err()
+                .hint()
+                .map(|i| i.to_string());
             assert_eq!(hinted.as_deref(), hint, "{text}");
         }
     }

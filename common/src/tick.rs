@@ -29,8 +29,11 @@ impl EventTime {
     /// The same instant for chrono; an instant outside its years (262 000 BC to AD) is pinned to them.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0)
-            .unwrap_or(if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
+        DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 {
+            DateTime::<Utc>::MIN_UTC
+        } else {
+            DateTime::<Utc>::MAX_UTC
+        })
     }
 }
 
@@ -43,7 +46,11 @@ impl From<DateTime<Utc>> for EventTime {
 
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+        f.write_str(
+            &self
+                .to_utc()
+                .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+        )
     }
 }
 
@@ -76,7 +83,11 @@ impl Symbol {
     /// When it is empty, too long, or has control characters.
     pub fn check(name: &str) -> Result<(), TickError> {
         let length_fits = (1..=MAX_SYMBOL_BYTES).contains(&name.len());
-        if length_fits && !name.chars().any(char::is_control) { Ok(()) } else { Err(TickError::Symbol) }
+        if length_fits && !name.chars().any(char::is_control) {
+            Ok(())
+        } else {
+            Err(TickError::Symbol)
+        }
     }
 
     /// The symbol of that name.
@@ -116,7 +127,11 @@ impl Price {
     /// # Errors
     /// When it is not above zero.
     pub fn new(value: Decimal) -> Result<Self, TickError> {
-        if value.is_positive() { Ok(Self(value)) } else { Err(TickError::Price(value)) }
+        if value.is_positive() {
+            Ok(Self(value))
+        } else {
+            Err(TickError::Price(value))
+        }
     }
 
     /// The number.
@@ -136,7 +151,11 @@ impl Size {
     /// # Errors
     /// When it is below zero.
     pub fn new(value: Decimal) -> Result<Self, TickError> {
-        if value.is_negative() { Err(TickError::Size(value)) } else { Ok(Self(value)) }
+        if value.is_negative() {
+            Err(TickError::Size(value))
+        } else {
+            Ok(Self(value))
+        }
     }
 
     /// The number.
@@ -191,7 +210,11 @@ impl Tick {
         match (incoming.revision, incoming.cancelled).cmp(&(self.revision, self.cancelled)) {
             std::cmp::Ordering::Greater => Rank::Newer,
             std::cmp::Ordering::Less => Rank::Stale,
-            std::cmp::Ordering::Equal if (incoming.price, incoming.size) == (self.price, self.size) => Rank::Duplicate,
+            std::cmp::Ordering::Equal
+                if (incoming.price, incoming.size) == (self.price, self.size) =>
+            {
+                Rank::Duplicate
+            }
             std::cmp::Ordering::Equal => Rank::Conflict,
         }
     }

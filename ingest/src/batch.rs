@@ -175,7 +175,10 @@ impl Batch {
     /// An empty batch over these partitions.
     #[must_use]
     pub fn new(partitions: Vec<TopicPartition>) -> Self {
-        Self { partitions, ..Self::default() }
+        Self {
+            partitions,
+            ..Self::default()
+        }
     }
 
     /// Whether it would change nothing, not even a position.
@@ -187,7 +190,9 @@ impl Batch {
     /// Messages taken from Kafka, good or bad.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.records.len() + self.letters.len() + usize::try_from(self.tombstones).unwrap_or(usize::MAX)
+        self.records.len()
+            + self.letters.len()
+            + usize::try_from(self.tombstones).unwrap_or(usize::MAX)
     }
 
     /// Bytes of key and value of the records.
@@ -197,7 +202,14 @@ impl Batch {
     }
 
     /// Adds a record.
-    pub fn push(&mut self, symbol: &str, tick: Tick, source: Source, key: Option<&[u8]>, payload: &[u8]) {
+    pub fn push(
+        &mut self,
+        symbol: &str,
+        tick: Tick,
+        source: Source,
+        key: Option<&[u8]>,
+        payload: &[u8],
+    ) {
         let symbol = match self.symbol_index.get(symbol) {
             Some(&index) => index,
             None => self.add_symbol(symbol),
@@ -206,12 +218,19 @@ impl Batch {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.payloads.extend_from_slice(key);
         self.payloads.extend_from_slice(payload);
-        self.records.push(Record { symbol, tick, source, payload: (length(key), length(payload)) });
+        self.records.push(Record {
+            symbol,
+            tick,
+            source,
+            payload: (length(key), length(payload)),
+        });
     }
 
     fn add_symbol(&mut self, name: &str) -> u32 {
         // The decoder has checked the name.
-        let Ok(symbol) = Symbol::new(name) else { unreachable!("an unchecked symbol reached a batch") };
+        let Ok(symbol) = Symbol::new(name) else {
+            unreachable!("an unchecked symbol reached a batch")
+        };
         let index = u32::try_from(self.symbols.len()).unwrap_or(u32::MAX);
         self.symbols.push(symbol.clone());
         self.symbol_index.insert(symbol, index);
@@ -219,8 +238,17 @@ impl Batch {
     }
 
     /// Says that the partition's position moves from `from` to `next`; `last` is the record before it.
-    pub fn advance(&mut self, partition: u16, from: Option<i64>, next: i64, last: Option<(i64, Option<i64>)>) {
-        let span = self.spans.entry(partition).or_insert(Span { from, next, last });
+    pub fn advance(
+        &mut self,
+        partition: u16,
+        from: Option<i64>,
+        next: i64,
+        last: Option<(i64, Option<i64>)>,
+    ) {
+        let span = self
+            .spans
+            .entry(partition)
+            .or_insert(Span { from, next, last });
         span.next = next;
         span.last = last.or(span.last);
     }
@@ -254,9 +282,15 @@ impl Batch {
         let middle = self.records.len() / 2;
         let mut boundary: HashMap<u16, (i64, Option<i64>)> = HashMap::new();
         for record in &self.records[..middle] {
-            boundary.insert(record.source.partition, (record.source.offset, record.source.timestamp));
+            boundary.insert(
+                record.source.partition,
+                (record.source.offset, record.source.timestamp),
+            );
         }
-        let (mut first, mut second) = (Self::new(self.partitions.clone()), Self::new(self.partitions.clone()));
+        let (mut first, mut second) = (
+            Self::new(self.partitions.clone()),
+            Self::new(self.partitions.clone()),
+        );
         for (&partition, span) in &self.spans {
             let from = match boundary.get(&partition) {
                 Some(&(offset, timestamp)) => {
@@ -269,18 +303,36 @@ impl Batch {
                 second.advance(partition, from, span.next, span.last);
             }
         }
-        let in_first = |source: &Source| boundary.get(&source.partition).is_some_and(|(offset, _)| source.offset <= *offset);
+        let in_first = |source: &Source| {
+            boundary
+                .get(&source.partition)
+                .is_some_and(|(offset, _)| source.offset <= *offset)
+        };
         let mut at = 0;
         for record in &self.records {
             let (key, value) = (record.payload.0 as usize, record.payload.1 as usize);
             let bytes = &self.payloads[at..at + key + value];
-            let half = if in_first(&record.source) { &mut first } else { &mut second };
+            let half = if in_first(&record.source) {
+                &mut first
+            } else {
+                &mut second
+            };
             let name = self.symbols[record.symbol as usize].as_str();
-            half.push(name, record.tick, record.source, Some(&bytes[..key]), &bytes[key..]);
+            half.push(
+                name,
+                record.tick,
+                record.source,
+                Some(&bytes[..key]),
+                &bytes[key..],
+            );
             at += key + value;
         }
         for letter in self.letters {
-            if in_first(&letter.source) { first.letters.push(letter) } else { second.letters.push(letter) }
+            if in_first(&letter.source) {
+                first.letters.push(letter)
+            } else {
+                second.letters.push(letter)
+            }
         }
         second.tombstones = self.tombstones;
         (first, second)
@@ -289,7 +341,9 @@ impl Batch {
     /// The batch with its records turned into dead letters for `fault`.
     #[must_use]
     pub fn into_letters(mut self, fault: &Fault) -> Self {
-        let faults = (0..self.records.len()).map(|index| (index, fault.clone())).collect();
+        let faults = (0..self.records.len())
+            .map(|index| (index, fault.clone()))
+            .collect();
         let letters = self.letters_of(&faults);
         self.letters.extend(letters);
         self.records.clear();
@@ -305,7 +359,10 @@ mod tests {
 
     fn tick(sequence: i64) -> Tick {
         Tick {
-            key: TickKey { event_time: EventTime::from_micros(0), sequence },
+            key: TickKey {
+                event_time: EventTime::from_micros(0),
+                sequence,
+            },
             price: Price::new("1".parse().unwrap()).unwrap(),
             size: Size::new("1".parse().unwrap()).unwrap(),
             revision: 0,
@@ -317,25 +374,79 @@ mod tests {
     fn a_split_covers_the_same_offsets_and_keeps_every_message() {
         // GIVEN records of two partitions, a bad message between them and a position past the last
         let topic: Arc<str> = "ticks".into();
-        let partitions = (0..2).map(|partition| TopicPartition { topic: topic.clone(), partition }).collect();
+        let partitions = (0..2)
+            .map(|partition| TopicPartition {
+                topic: topic.clone(),
+                partition,
+            })
+            .collect();
         let mut batch = Batch::new(partitions);
-        for (index, (partition, offset)) in [(0, 5), (1, 0), (0, 7), (0, 8)].into_iter().enumerate() {
-            let source = Source { partition, offset, timestamp: Some(offset) };
-            batch.push("A", tick(offset), source, Some(b"k"), format!("message {index}").as_bytes());
-            batch.advance(partition, Some(if partition == 0 { 5 } else { 0 }), offset + 1, Some((offset, Some(offset))));
+        for (index, (partition, offset)) in [(0, 5), (1, 0), (0, 7), (0, 8)].into_iter().enumerate()
+        {
+            let source = Source {
+                partition,
+                offset,
+                timestamp: Some(offset),
+            };
+            batch.push(
+                "A",
+                tick(offset),
+                source,
+                Some(b"k"),
+                format!("message {index}").as_bytes(),
+            );
+            batch.advance(
+                partition,
+                Some(if partition == 0 { 5 } else { 0 }),
+                offset + 1,
+                Some((offset, Some(offset))),
+            );
         }
-        let fault = Fault { reason: Reason::NotJson, detail: String::new() };
-        let source = Source { partition: 0, offset: 6, timestamp: None };
-        batch.letters.push(DeadLetter { source, key: None, payload: None, fault: fault.clone() });
+        let fault = Fault {
+            reason: Reason::NotJson,
+            detail: String::new(),
+        };
+        let source = Source {
+            partition: 0,
+            offset: 6,
+            timestamp: None,
+        };
+        batch.letters.push(DeadLetter {
+            source,
+            key: None,
+            payload: None,
+            fault: fault.clone(),
+        });
         batch.advance(0, Some(5), 12, None);
 
         // WHEN it is split
         let (first, second) = batch.split();
 
         // THEN the spans meet, and each message is on its side with its own bytes
-        assert_eq!(first.spans[&0], Span { from: Some(5), next: 6, last: Some((5, Some(5))) });
-        assert_eq!(first.spans[&1], Span { from: Some(0), next: 1, last: Some((0, Some(0))) });
-        assert_eq!(second.spans[&0], Span { from: Some(6), next: 12, last: Some((8, Some(8))) });
+        assert_eq!(
+            first.spans[&0],
+            Span {
+                from: Some(5),
+                next: 6,
+                last: Some((5, Some(5)))
+            }
+        );
+        assert_eq!(
+            first.spans[&1],
+            Span {
+                from: Some(0),
+                next: 1,
+                last: Some((0, Some(0)))
+            }
+        );
+        assert_eq!(
+            second.spans[&0],
+            Span {
+                from: Some(6),
+                next: 12,
+                last: Some((8, Some(8)))
+            }
+        );
         assert!(!second.spans.contains_key(&1));
         assert_eq!((first.records.len(), first.letters.len()), (2, 0));
         assert_eq!((second.records.len(), second.letters.len()), (2, 1));

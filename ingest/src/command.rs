@@ -83,7 +83,14 @@ pub struct Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
-        Self { code: if error.is::<config::ConfigError>() { 2 } else { 1 }, error }
+        Self {
+            code: if error.is::<config::ConfigError>() {
+                2
+            } else {
+                1
+            },
+            error,
+        }
     }
 }
 
@@ -98,7 +105,11 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
         Command::Run => Ok(crate::run(config, stop).await?),
         Command::Migrate => {
             let applied = database::migrate(&config.database).await?;
-            println!("{}: {} migrations applied", config.database.url, applied.len());
+            println!(
+                "{}: {} migrations applied",
+                config.database.url,
+                applied.len()
+            );
             Ok(())
         }
         Command::Verify { symbol } => verify(&pool(&config)?, Scope { symbol }).await,
@@ -117,7 +128,12 @@ fn pool(config: &IngestConfig) -> sqlx::Result<PgPool> {
 
 async fn verify(pool: &PgPool, scope: Scope) -> Result<(), Failure> {
     let report = verify::verify(pool, &scope, |report, symbol| {
-        eprintln!("{symbol}: {} symbols, {} ticks, {} differences so far", report.symbols, report.ticks, report.differences.len());
+        eprintln!(
+            "{symbol}: {} symbols, {} ticks, {} differences so far",
+            report.symbols,
+            report.ticks,
+            report.differences.len()
+        );
     })
     .await?;
     for difference in report.differences.iter().take(100) {
@@ -131,16 +147,28 @@ async fn verify(pool: &PgPool, scope: Scope) -> Result<(), Failure> {
         report.view_rows,
         report.differences.len()
     );
-    if report.differences.is_empty() { Ok(()) } else { Err(anyhow::anyhow!("{} differences", report.differences.len()).into()) }
+    if report.differences.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!("{} differences", report.differences.len()).into())
+    }
 }
 
-type PositionRow = (String, String, i32, Option<i64>, Option<chrono::DateTime<chrono::Utc>>);
+type PositionRow = (
+    String,
+    String,
+    i32,
+    Option<i64>,
+    Option<chrono::DateTime<chrono::Utc>>,
+);
 
 async fn offsets(pool: &PgPool, command: Offsets) -> Result<(), Failure> {
     let show = |rows: &[PositionRow]| {
         for (cluster, topic, partition, next, updated) in rows {
             let next = next.map_or_else(|| "none yet".into(), |next| next.to_string());
-            let updated = updated.map_or_else(String::new, |time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+            let updated = updated.map_or_else(String::new, |time| {
+                time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+            });
             println!("cluster {cluster}  {topic} [{partition}]  next offset {next}  {updated}");
         }
     };
@@ -154,7 +182,11 @@ async fn offsets(pool: &PgPool, command: Offsets) -> Result<(), Failure> {
             show(&rows);
             println!("{} partitions", rows.len());
         }
-        Offsets::Reset { topic, partition, dry_run } => {
+        Offsets::Reset {
+            topic,
+            partition,
+            dry_run,
+        } => {
             let mut tx = pool.begin().await?;
             let rows: Vec<PositionRow> = sqlx::query_as(
                 "delete from ingest_offsets where topic = $1 and \"partition\" = coalesce($2, \"partition\") \
@@ -166,13 +198,22 @@ async fn offsets(pool: &PgPool, command: Offsets) -> Result<(), Failure> {
             .await?;
             show(&rows);
             if rows.is_empty() {
-                return Err(anyhow::anyhow!("no position of topic {topic:?} is stored; `ingest offsets show` lists them").into());
+                return Err(anyhow::anyhow!(
+                    "no position of topic {topic:?} is stored; `ingest offsets show` lists them"
+                )
+                .into());
             }
             if dry_run {
-                println!("{} positions would be forgotten; nothing was changed", rows.len());
+                println!(
+                    "{} positions would be forgotten; nothing was changed",
+                    rows.len()
+                );
             } else {
                 tx.commit().await?;
-                println!("{} positions forgotten: the topic will be read from its earliest message", rows.len());
+                println!(
+                    "{} positions forgotten: the topic will be read from its earliest message",
+                    rows.len()
+                );
             }
         }
     }

@@ -39,7 +39,9 @@ impl Default for IngestConfig {
             accept: AcceptConfig::default(),
             batch: BatchConfig::default(),
             upkeep: UpkeepConfig::default(),
-            admin: AdminConfig { listen: ([127, 0, 0, 1], 9101).into() },
+            admin: AdminConfig {
+                listen: ([127, 0, 0, 1], 9101).into(),
+            },
             log: LogConfig::default(),
             _http: IgnoredAny,
         }
@@ -113,7 +115,11 @@ impl KafkaConfig {
     /// Each topic with its format.
     #[must_use]
     pub fn formats(&self) -> BTreeMap<String, Format> {
-        if self.topics.is_empty() { BTreeMap::from([(self.topic.clone(), self.format)]) } else { self.topics.clone() }
+        if self.topics.is_empty() {
+            BTreeMap::from([(self.topic.clone(), self.format)])
+        } else {
+            self.topics.clone()
+        }
     }
 }
 
@@ -131,7 +137,10 @@ pub struct AcceptConfig {
 
 impl Default for AcceptConfig {
     fn default() -> Self {
-        Self { earliest: DateTime::UNIX_EPOCH, ahead: Duration::from_secs(24 * 60 * 60) }
+        Self {
+            earliest: DateTime::UNIX_EPOCH,
+            ahead: Duration::from_secs(24 * 60 * 60),
+        }
     }
 }
 
@@ -151,7 +160,11 @@ pub struct BatchConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { max_messages: 50_000, max_bytes: 16 * 1024 * 1024, linger: Duration::from_millis(20) }
+        Self {
+            max_messages: 50_000,
+            max_bytes: 16 * 1024 * 1024,
+            linger: Duration::from_millis(20),
+        }
     }
 }
 
@@ -169,7 +182,10 @@ pub struct UpkeepConfig {
 
 impl Default for UpkeepConfig {
     fn default() -> Self {
-        Self { refresh_interval: Duration::from_secs(30), merge_interval: Duration::from_secs(10) }
+        Self {
+            refresh_interval: Duration::from_secs(30),
+            merge_interval: Duration::from_secs(10),
+        }
     }
 }
 
@@ -183,22 +199,42 @@ impl Validate for IngestConfig {
         };
         let kafka = &self.kafka;
         let formats = kafka.formats();
-        require(!kafka.brokers.is_empty(), "kafka.brokers is empty: give host:port");
-        require(!kafka.group.is_empty(), "kafka.group is empty: name a consumer group");
-        require(formats.keys().all(|topic| !topic.is_empty()), "kafka.topic is empty: name a topic");
         require(
-            !formats.values().any(|format| *format == Format::Avro) || !kafka.schema_registry_url.is_empty(),
+            !kafka.brokers.is_empty(),
+            "kafka.brokers is empty: give host:port",
+        );
+        require(
+            !kafka.group.is_empty(),
+            "kafka.group is empty: name a consumer group",
+        );
+        require(
+            formats.keys().all(|topic| !topic.is_empty()),
+            "kafka.topic is empty: name a topic",
+        );
+        require(
+            !formats.values().any(|format| *format == Format::Avro)
+                || !kafka.schema_registry_url.is_empty(),
             "a topic is avro but kafka.schema_registry_url is not set",
         );
-        require((1024..=1024 * 1024).contains(&kafka.prefetch_kib), "kafka.prefetch_kib must be 1024 to 1048576");
+        require(
+            (1024..=1024 * 1024).contains(&kafka.prefetch_kib),
+            "kafka.prefetch_kib must be 1024 to 1048576",
+        );
         require(
             (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&kafka.session_timeout),
             "kafka.session_timeout must be 1s to 300s",
         );
-        require((1..=500_000).contains(&self.batch.max_messages), "batch.max_messages must be 1 to 500000");
-        require(self.batch.max_bytes >= 1024, "batch.max_bytes must be at least 1024");
         require(
-            self.upkeep.refresh_interval >= Duration::from_millis(100) && self.upkeep.merge_interval >= Duration::from_millis(100),
+            (1..=500_000).contains(&self.batch.max_messages),
+            "batch.max_messages must be 1 to 500000",
+        );
+        require(
+            self.batch.max_bytes >= 1024,
+            "batch.max_bytes must be at least 1024",
+        );
+        require(
+            self.upkeep.refresh_interval >= Duration::from_millis(100)
+                && self.upkeep.merge_interval >= Duration::from_millis(100),
             "upkeep.refresh_interval and upkeep.merge_interval must be at least 100ms",
         );
         faults

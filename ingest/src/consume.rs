@@ -8,7 +8,7 @@
 mod assignment;
 mod context;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ use crate::writer::Verdict;
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// How long a stop or a revocation waits for the batch that is being stored.
 const DRAIN: Duration = Duration::from_secs(3);
+/// Longest poll: how late a stop or a decision of the group may be seen.
+const POLL: Duration = Duration::from_millis(100);
 
 /// Why the loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +91,8 @@ pub struct Consume<'a> {
     in_flight: bool,
     /// Messages that came while the partitions were being paused.
     held: VecDeque<OwnedMessage>,
+    /// Numbers of partitions whose end has been seen, and not yet compared with their positions.
+    ends: BTreeSet<i32>,
 }
 
 /// The loop was told to stop or its partitions are gone: what is in hand is dropped, not lost.
@@ -101,13 +105,17 @@ impl<'a> Consume<'a> {
     /// When Kafka refuses the configuration.
     pub fn join(config: &'a IngestConfig, links: &'a Links) -> Result<Self, ConsumeError> {
         let formats = config.kafka.formats();
-        let consumer: BaseConsumer<Context> = client_config(&config.kafka).create_with_context(Context::default())?;
+        let consumer: BaseConsumer<Context> =
+            client_config(&config.kafka).create_with_context(Context::default())?;
         let topics: Vec<&str> = formats.keys().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
-        let registry = match config.kafka.schema_registry_url.as_str() {
-            "" => None,
-            url => Some(Registry::new(url).map_err(|error| ConsumeError::Fatal(format!("schema registry {url}: {error}")))?),
-        };
+        let registry =
+            match config.kafka.schema_registry_url.as_str() {
+                "" => None,
+                url => Some(Registry::new(url).map_err(|error| {
+                    ConsumeError::Fatal(format!("schema registry {url}: {error}"))
+                })?),
+            };
         Ok(Self {
             config,
             links,
@@ -119,6 +127,7 @@ impl<'a> Consume<'a> {
             batch_since: Instant::now(),
             in_flight: false,
             held: VecDeque::new(),
+            ends: BTreeSet::new(),
         })
     }
 
@@ -147,16 +156,16 @@ impl<'a> Consume<'a> {
             turns = turns.wrapping_add(1);
             let held = self.held.pop_front();
             let quiet = if let Some(message) = held {
-                self.take(&message)?;
-                false
+                self.take(&message)?.is_err()
             } else {
-                match consumer.poll(if self.batch.is_empty() { Duration::from_millis(100) } else { linger }) {
-                    Some(Ok(message)) => {
-                        self.take(&message)?;
-                        false
-                    }
+                match consumer.poll(if self.batch.is_empty() {
+                    POLL
+                } else {
+                    linger.min(POLL)
+                }) {
+                    Some(Ok(message)) => self.take(&message)?.is_err(),
                     Some(Err(error)) => {
-                        self.on_error(error)?;
+                        self.on_error(&error)?;
                         true
                     }
                     None => true,
@@ -169,8 +178,13 @@ impl<'a> Consume<'a> {
                 }
                 self.rebalance()?;
                 self.collect()?;
-                self.links.metrics.lag.set(self.consumer.context().lag(self.partitions.positions()));
-                if !self.in_flight && !self.batch.is_empty() && self.batch_since.elapsed() >= linger {
+                self.pass_control_records()?;
+                self.links
+                    .metrics
+                    .lag
+                    .set(self.consumer.context().lag(self.partitions.positions()));
+                if !self.in_flight && !self.batch.is_empty() && self.batch_since.elapsed() >= linger
+                {
                     self.flush();
                 }
             }
@@ -178,49 +192,76 @@ impl<'a> Consume<'a> {
             if self.batch.len() >= limits.max_messages || self.batch.bytes() >= limits.max_bytes {
                 if self.wait_for_writer()?.is_ok() {
                     self.flush();
-                } else {
-                    self.batch = Batch::new(self.partitions.names());
+                } else if self.links.stop.is_cancelled() {
+                    return Ok(());
                 }
             }
         }
     }
 
-    /// Adds one message to the batch.
-    fn take(&mut self, message: &impl Message) -> Result<(), ConsumeError> {
-        let timestamp = message.timestamp().to_millis().filter(|millis| *millis >= 0);
+    /// Adds one message to the batch. One that is not taken is read again from the stored position.
+    fn take(&mut self, message: &impl Message) -> Result<Result<(), Interrupted>, ConsumeError> {
+        let timestamp = message
+            .timestamp()
+            .to_millis()
+            .filter(|millis| *millis >= 0);
         let offset = message.offset();
-        let (index, format) = match self.partitions.accept(message.topic(), message.partition(), offset, timestamp)? {
-            Some(accepted) => accepted,
-            None => return Ok(()),
+        let (index, format) =
+            match self
+                .partitions
+                .accept(message.topic(), message.partition(), offset, timestamp)?
+            {
+                Some(accepted) => accepted,
+                None => return Ok(Ok(())),
+            };
+        let source = Source {
+            partition: index,
+            offset,
+            timestamp,
         };
-        let source = Source { partition: index, offset, timestamp };
         let record = RecordInfo { offset, timestamp };
         let decoded = match (message.payload(), format) {
             (None, _) => {
                 self.begin_batch();
                 self.batch.tombstones += 1;
                 self.advance(index, offset + 1, Some((offset, timestamp)));
-                return Ok(());
+                return Ok(Ok(()));
             }
-            (Some([]), _) => Err(Fault { reason: Reason::Empty, detail: "a value of no bytes".into() }),
+            (Some([]), _) => Err(Fault {
+                reason: Reason::Empty,
+                detail: "a value of no bytes".into(),
+            }),
             (Some(payload), Format::Json) => json::decode(payload, record, &self.rules),
             (Some(payload), Format::Avro) => match self.decode_avro(payload, record)? {
                 Ok(decoded) => decoded,
-                // Not taken: it is read again from the stored position.
-                Err(Interrupted) => return Ok(()),
+                Err(Interrupted) => return Ok(Err(Interrupted)),
             },
         };
         self.begin_batch();
         match (decoded, message.payload()) {
-            (Ok(decoded), Some(payload)) => self.batch.push(&decoded.symbol, decoded.tick, source, message.key(), payload),
+            (Ok(decoded), Some(payload)) => self.batch.push(
+                &decoded.symbol,
+                decoded.tick,
+                source,
+                message.key(),
+                payload,
+            ),
             (Err(fault), payload) => {
-                let (key, payload) = (message.key().map(<[u8]>::to_vec), payload.map(<[u8]>::to_vec));
-                self.batch.letters.push(DeadLetter { source, key, payload, fault });
+                let (key, payload) = (
+                    message.key().map(<[u8]>::to_vec),
+                    payload.map(<[u8]>::to_vec),
+                );
+                self.batch.letters.push(DeadLetter {
+                    source,
+                    key,
+                    payload,
+                    fault,
+                });
             }
             (Ok(_), None) => {}
         }
         self.advance(index, offset + 1, Some((offset, timestamp)));
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn begin_batch(&mut self) {
@@ -235,13 +276,19 @@ impl<'a> Consume<'a> {
     }
 
     /// Decodes Avro, waiting for the registry where a schema is not known yet.
-    fn decode_avro(&mut self, payload: &[u8], record: RecordInfo) -> Result<Result<Result<Decoded<'static>, Fault>, Interrupted>, ConsumeError> {
+    fn decode_avro(
+        &mut self,
+        payload: &[u8],
+        record: RecordInfo,
+    ) -> Result<Result<Result<Decoded<'static>, Fault>, Interrupted>, ConsumeError> {
         let (id, body) = match avro::split(payload) {
             Ok(parts) => parts,
             Err(fault) => return Ok(Ok(Err(fault))),
         };
         let Some(mut registry) = self.registry.take() else {
-            return Err(ConsumeError::Fatal("a topic is avro but kafka.schema_registry_url is not set".into()));
+            return Err(ConsumeError::Fatal(
+                "a topic is avro but kafka.schema_registry_url is not set".into(),
+            ));
         };
         let lookup = match registry.remembered(id) {
             Some(lookup) => Ok(lookup),
@@ -254,23 +301,51 @@ impl<'a> Consume<'a> {
         }))
     }
 
-    fn ask_registry(&mut self, registry: &mut Registry, id: u32) -> Result<Result<Lookup, Interrupted>, ConsumeError> {
-        let runtime = self.links.runtime.clone();
-        let mut attempt = 0;
-        let mut answer = runtime.block_on(registry.ask(id));
-        if let Ok(lookup) = answer {
+    fn ask_registry(
+        &mut self,
+        registry: &mut Registry,
+        id: u32,
+    ) -> Result<Result<Lookup, Interrupted>, ConsumeError> {
+        let links = self.links;
+        // A registry that hangs must not hold up a stop.
+        let mut ask = || {
+            links.runtime.block_on(async {
+                tokio::select! {
+                    answer = registry.ask(id) => Some(answer),
+                    () = links.stop.cancelled() => None,
+                }
+            })
+        };
+        let mut answer = ask();
+        if let Some(Ok(lookup)) = answer {
             return Ok(Ok(lookup));
         }
-        let outcome = self.while_paused(|consume| match &answer {
-            Ok(lookup) => Some(lookup.clone()),
-            Err(error) => {
-                warn!(%error, "waiting for the schema registry");
-                consume.links.health.kafka_answers(Some(error.to_string()));
-                attempt += 1;
-                std::thread::sleep(crate::failure::backoff(attempt, 0.5).min(Duration::from_secs(1)));
-                answer = runtime.block_on(registry.ask(id));
-                None
+        // What came before does not wait with this message.
+        if !self.batch.is_empty() {
+            if self.wait_for_writer()?.is_err() {
+                return Ok(Err(Interrupted));
             }
+            self.flush();
+        }
+        let mut attempt = 0;
+        let mut ask_again_at = Instant::now();
+        let outcome = self.while_paused(|_| {
+            if ask_again_at > Instant::now() {
+                return None;
+            }
+            match &answer {
+                Some(Ok(lookup)) => return Some(lookup.clone()),
+                Some(Err(error)) => {
+                    warn!(%error, "waiting for the schema registry");
+                    links.health.kafka_answers(Some(error.to_string()));
+                    attempt += 1;
+                    ask_again_at = Instant::now()
+                        + crate::failure::backoff(attempt, 0.5).min(Duration::from_secs(1));
+                }
+                None => {}
+            }
+            answer = ask();
+            None
         })?;
         self.links.health.kafka_answers(None);
         Ok(outcome)
@@ -289,7 +364,9 @@ impl<'a> Consume<'a> {
         match self.links.verdicts.try_recv() {
             Ok(verdict) => self.on_verdict(verdict),
             Err(TryRecvError::Empty) => Ok(()),
-            Err(TryRecvError::Disconnected) => Err(ConsumeError::Fatal("the writer is gone".into())),
+            Err(TryRecvError::Disconnected) => {
+                Err(ConsumeError::Fatal("the writer is gone".into()))
+            }
         }
     }
 
@@ -310,7 +387,11 @@ impl<'a> Consume<'a> {
     fn show_in_group(&self, positions: &[(TopicPartition, Span)]) {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, span) in positions {
-            let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(span.next));
+            let added = list.add_partition_offset(
+                &partition.topic,
+                partition.partition,
+                Offset::Offset(span.next),
+            );
             if added.is_err() {
                 return;
             }
@@ -327,19 +408,28 @@ impl<'a> Consume<'a> {
         }
         match self.links.verdicts.recv_timeout(PAUSE_AFTER) {
             Ok(verdict) => return self.on_verdict(verdict).map(Ok),
-            Err(RecvTimeoutError::Disconnected) => return Err(ConsumeError::Fatal("the writer is gone".into())),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(ConsumeError::Fatal("the writer is gone".into()));
+            }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        self.while_paused(|consume| match consume.links.verdicts.try_recv() {
-            Ok(verdict) => Some(verdict),
-            Err(_) => None,
-        })?
-        .map_or(Ok(Err(Interrupted)), |verdict| self.on_verdict(verdict).map(Ok))
+        let answer = self.while_paused(|consume| match consume.links.verdicts.try_recv() {
+            Err(TryRecvError::Empty) => None,
+            answer => Some(answer),
+        })?;
+        match answer {
+            Ok(Ok(verdict)) => self.on_verdict(verdict).map(Ok),
+            Ok(Err(_)) => Err(ConsumeError::Fatal("the writer is gone".into())),
+            Err(Interrupted) => Ok(Err(Interrupted)),
+        }
     }
 
     /// Pauses all partitions and polls on until `ready` gives a value, the partitions are taken away,
     /// or the loop is told to stop.
-    fn while_paused<T>(&mut self, mut ready: impl FnMut(&Self) -> Option<T>) -> Result<Result<T, Interrupted>, ConsumeError> {
+    fn while_paused<T>(
+        &mut self,
+        mut ready: impl FnMut(&Self) -> Option<T>,
+    ) -> Result<Result<T, Interrupted>, ConsumeError> {
         let consumer = self.consumer.clone();
         let assigned = consumer.assignment()?;
         consumer.pause(&assigned)?;
@@ -347,13 +437,15 @@ impl<'a> Consume<'a> {
             self.links.health.polled();
             match consumer.poll(Duration::from_millis(50)) {
                 Some(Ok(message)) => self.held.push_back(message.detach()),
-                Some(Err(error)) => self.on_error(error)?,
+                Some(Err(error)) => self.on_error(&error)?,
                 None => {}
             }
             if self.links.stop.is_cancelled() {
                 return Ok(Err(Interrupted));
             }
             if consumer.context().rebalanced() {
+                // A partition stays paused even when it is taken away and given back.
+                consumer.resume(&assigned)?;
                 self.rebalance()?;
                 return Ok(Err(Interrupted));
             }
@@ -396,6 +488,7 @@ impl<'a> Consume<'a> {
         self.partitions.clear();
         self.batch = Batch::default();
         self.held.clear();
+        self.ends.clear();
     }
 
     /// Assigns partitions at their stored positions; waits, polling on, while the database or Kafka
@@ -403,6 +496,8 @@ impl<'a> Consume<'a> {
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), ConsumeError> {
         self.forget();
         let links = self.links;
+        // It has just given us partitions.
+        links.health.kafka_answers(None);
         let mut attempt = 0;
         loop {
             match assignment::positions(links, &self.consumer, partitions) {
@@ -415,16 +510,22 @@ impl<'a> Consume<'a> {
                     links.health.kafka_answers(None);
                     return Ok(());
                 }
-                Err(assignment::PositionError::Fatal(reason)) => return Err(ConsumeError::Fatal(reason)),
-                Err(assignment::PositionError::Database(reason)) => links.health.database_answers(Some(reason)),
-                Err(assignment::PositionError::Kafka(reason)) => links.health.kafka_answers(Some(reason)),
+                Err(assignment::PositionError::Fatal(reason)) => {
+                    return Err(ConsumeError::Fatal(reason));
+                }
+                Err(assignment::PositionError::Database(reason)) => {
+                    links.health.database_answers(Some(reason));
+                }
+                Err(assignment::PositionError::Kafka(reason)) => {
+                    links.health.kafka_answers(Some(reason));
+                }
             }
             attempt += 1;
             let until = Instant::now() + crate::failure::backoff(attempt, 0.5);
             while Instant::now() < until {
                 links.health.polled();
                 if let Some(Err(error)) = self.consumer.poll(Duration::from_millis(50)) {
-                    self.on_error(error)?;
+                    self.on_error(&error)?;
                 }
                 if links.stop.is_cancelled() || self.consumer.context().rebalanced() {
                     return Ok(());
@@ -433,27 +534,44 @@ impl<'a> Consume<'a> {
         }
     }
 
-    fn on_error(&mut self, error: KafkaError) -> Result<(), ConsumeError> {
-        match &error {
-            // The end of a partition may lie beyond its last record: control records are no messages.
-            KafkaError::PartitionEOF(_) => {
-                for element in self.consumer.position()?.elements() {
-                    if let (Some(index), Offset::Offset(end)) = (self.partitions.index(element.topic(), element.partition()), element.offset())
-                        && self.partitions.is_behind(index, end)
-                    {
-                        self.begin_batch();
-                        self.advance(index, end, None);
-                    }
-                }
+    /// The end of a partition may lie beyond its last record: control records and the messages of
+    /// aborted transactions are not delivered. The consumer's position moves over them, and is the
+    /// partition's own only when all that was delivered has been taken.
+    fn pass_control_records(&mut self) -> Result<(), ConsumeError> {
+        if self.ends.is_empty() || !self.held.is_empty() {
+            return Ok(());
+        }
+        let ends = std::mem::take(&mut self.ends);
+        for element in self.consumer.position()?.elements() {
+            if ends.contains(&element.partition())
+                && let Some(index) = self.partitions.index(element.topic(), element.partition())
+                && let Offset::Offset(end) = element.offset()
+                && self.partitions.is_behind(index, end)
+            {
+                self.begin_batch();
+                self.advance(index, end, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_error(&mut self, error: &KafkaError) -> Result<(), ConsumeError> {
+        match error {
+            KafkaError::PartitionEOF(partition) => {
+                self.ends.insert(*partition);
                 Ok(())
             }
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(ConsumeError::Fatal(assignment::gone(&error.to_string())))
-            }
             KafkaError::MessageConsumption(
-                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::SaslAuthenticationFailed,
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            ) => Err(ConsumeError::Fatal(assignment::gone(&error.to_string()))),
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::SaslAuthenticationFailed,
             )
-            | KafkaError::MessageConsumptionFatal(_) => Err(ConsumeError::Fatal(format!("kafka: {error}"))),
+            | KafkaError::MessageConsumptionFatal(_) => {
+                Err(ConsumeError::Fatal(format!("kafka: {error}")))
+            }
             _ => {
                 warn!(%error, "kafka");
                 Ok(())
@@ -472,10 +590,19 @@ impl<'a> Consume<'a> {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.links.verdicts.recv_timeout(left).map(|verdict| self.on_verdict(verdict)) {
+            match self
+                .links
+                .verdicts
+                .recv_timeout(left)
+                .map(|verdict| self.on_verdict(verdict))
+            {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return warn!(%error, "the last batch was not stored; the next worker will"),
-                Err(_) => return warn!("the last batch was not stored in time; the next worker will"),
+                Ok(Err(error)) => {
+                    return warn!(%error, "the last batch was not stored; the next worker will");
+                }
+                Err(_) => {
+                    return warn!("the last batch was not stored in time; the next worker will");
+                }
             }
         }
         info!(messages = stored, "stored the last batch");

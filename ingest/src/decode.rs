@@ -62,15 +62,28 @@ impl Rules {
     /// The rules of a configuration.
     #[must_use]
     pub fn new(accept: AcceptConfig, sequence: SequenceSource) -> Self {
-        let ahead_micros = i64::try_from(accept.ahead.as_micros()).unwrap_or(END_OF_TIME).min(END_OF_TIME);
-        Self { earliest: accept.earliest.into(), ahead_micros, sequence }
+        let ahead_micros = i64::try_from(accept.ahead.as_micros())
+            .unwrap_or(END_OF_TIME)
+            .min(END_OF_TIME);
+        Self {
+            earliest: accept.earliest.into(),
+            ahead_micros,
+            sequence,
+        }
     }
 
-    pub(crate) fn check<'a>(&self, fields: Fields<'a>, record: RecordInfo) -> Result<Decoded<'a>, Fault> {
+    pub(crate) fn check<'a>(
+        &self,
+        fields: Fields<'a>,
+        record: RecordInfo,
+    ) -> Result<Decoded<'a>, Fault> {
         Symbol::check(&fields.symbol).map_err(|error| fault(Reason::BadSymbol, &error))?;
         let time = fields.event_time.micros();
         let latest = record.timestamp.map_or(END_OF_TIME - 1, |millis| {
-            millis.saturating_mul(1000).saturating_add(self.ahead_micros).min(END_OF_TIME - 1)
+            millis
+                .saturating_mul(1000)
+                .saturating_add(self.ahead_micros)
+                .min(END_OF_TIME - 1)
         });
         if time < self.earliest.micros() || time > latest {
             let detail = format!(
@@ -79,7 +92,10 @@ impl Rules {
                 self.earliest,
                 EventTime::from_micros(latest)
             );
-            return Err(Fault { reason: Reason::TimeOutOfRange, detail });
+            return Err(Fault {
+                reason: Reason::TimeOutOfRange,
+                detail,
+            });
         }
         let refuse = |error: TickError| match error {
             TickError::Price(_) => fault(Reason::PriceNotPositive, &error),
@@ -87,22 +103,34 @@ impl Rules {
             _ => fault(Reason::BadSymbol, &error),
         };
         let tick = Tick {
-            key: TickKey { event_time: fields.event_time, sequence: fields.sequence.unwrap_or(record.offset) },
+            key: TickKey {
+                event_time: fields.event_time,
+                sequence: fields.sequence.unwrap_or(record.offset),
+            },
             price: Price::new(fields.price).map_err(refuse)?,
             size: Size::new(fields.size).map_err(refuse)?,
             revision: fields.revision,
             cancelled: fields.cancelled,
         };
-        Ok(Decoded { symbol: fields.symbol, tick })
+        Ok(Decoded {
+            symbol: fields.symbol,
+            tick,
+        })
     }
 }
 
 pub(crate) fn fault(reason: Reason, detail: &impl std::fmt::Display) -> Fault {
-    Fault { reason, detail: detail.to_string() }
+    Fault {
+        reason,
+        detail: detail.to_string(),
+    }
 }
 
 pub(crate) fn missing(field: &str) -> Fault {
-    Fault { reason: Reason::MissingField, detail: format!("no {field}") }
+    Fault {
+        reason: Reason::MissingField,
+        detail: format!("no {field}"),
+    }
 }
 
 /// A price or size from its decimal text.
@@ -110,11 +138,16 @@ pub(crate) fn decimal(field: &str, text: &str) -> Result<Decimal, Fault> {
     text.parse().map_err(|error| {
         let spelled = text.trim_start_matches(['+', '-']).to_ascii_lowercase();
         let reason = match error {
-            DecimalError::NotANumber if ["nan", "inf", "infinity"].contains(&spelled.as_str()) => Reason::NotFinite,
+            DecimalError::NotANumber if ["nan", "inf", "infinity"].contains(&spelled.as_str()) => {
+                Reason::NotFinite
+            }
             DecimalError::TooManyDigits => Reason::TooManyDigits,
             _ => Reason::WrongType,
         };
         let shown: String = text.chars().take(80).collect();
-        Fault { reason, detail: format!("{field} {shown:?}: {error}") }
+        Fault {
+            reason,
+            detail: format!("{field} {shown:?}: {error}"),
+        }
     })
 }

@@ -17,10 +17,14 @@ pub enum Class {
 #[must_use]
 pub fn class(error: &sqlx::Error) -> Class {
     match error {
-        sqlx::Error::Database(error) => error.code().map_or(Class::Transient, |code| of_sqlstate(&code)),
+        sqlx::Error::Database(error) => error
+            .code()
+            .map_or(Class::Transient, |code| of_sqlstate(&code)),
         sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Class::Fatal,
         // What is stored is not what it should be; going on could make it worse.
-        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => Class::Fatal,
+        sqlx::Error::Decode(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_) => Class::Fatal,
         // Io, Tls, Protocol, PoolTimedOut, WorkerCrashed, RowNotFound (a symbol's row not visible yet).
         _ => Class::Transient,
     }
@@ -42,7 +46,9 @@ fn of_sqlstate(code: &str) -> Class {
 /// it by `jitter` (0 to 1), so that workers do not come back all at once.
 #[must_use]
 pub fn backoff(attempt: u32, jitter: f64) -> Duration {
-    let full = Duration::from_millis(50).saturating_mul(1 << attempt.clamp(1, 8).saturating_sub(1)).min(Duration::from_secs(5));
+    let full = Duration::from_millis(50)
+        .saturating_mul(1 << attempt.clamp(1, 8).saturating_sub(1))
+        .min(Duration::from_secs(5));
     full.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -53,9 +59,19 @@ mod tests {
     #[test]
     fn sqlstates_are_classed_as_documented() {
         for (codes, class) in [
-            (["08006", "40001", "40P01", "53100", "53300", "55P03", "57P01", "57014", "58030", "0A000", "25P03", "25006"].as_slice(), Class::Transient),
+            (
+                [
+                    "08006", "40001", "40P01", "53100", "53300", "55P03", "57P01", "57014",
+                    "58030", "0A000", "25P03", "25006",
+                ]
+                .as_slice(),
+                Class::Transient,
+            ),
             (["22003", "22021", "23505", "23514"].as_slice(), Class::Data),
-            (["42501", "42P01", "28P01", "3D000"].as_slice(), Class::Fatal),
+            (
+                ["42501", "42P01", "28P01", "3D000"].as_slice(),
+                Class::Fatal,
+            ),
         ] {
             for code in codes {
                 assert_eq!(of_sqlstate(code), class, "{code}");

@@ -60,8 +60,12 @@ impl Buckets {
     /// Never: `1d` is an interval.
     #[must_use]
     pub fn new(zone: Tz) -> Self {
-        let Ok(day) = Interval::new(1, Unit::Day) else { unreachable!("1d is an interval") };
-        Self { days: Grid::new(day, zone, Anchor::Calendar) }
+        let Ok(day) = Interval::new(1, Unit::Day) else {
+            unreachable!("1d is an interval")
+        };
+        Self {
+            days: Grid::new(day, zone, Anchor::Calendar),
+        }
     }
 
     /// The zone of the days.
@@ -75,7 +79,10 @@ impl Buckets {
     pub fn bucket(&self, level: Level, instant: i64) -> Bucket {
         let fixed = |length: i64| {
             let start = instant - instant.rem_euclid(length);
-            Bucket { start, end: start + length }
+            Bucket {
+                start,
+                end: start + length,
+            }
         };
         match level {
             Level::Minute => fixed(MINUTE),
@@ -101,18 +108,28 @@ impl Buckets {
     /// The candles of all levels, [`Level::ALL`] in order, of `ticks` in order of their keys.
     #[must_use]
     pub fn fold(&self, ticks: &[Tick]) -> [Vec<(Bucket, Candle)>; 3] {
-        let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else { return Default::default() };
+        let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else {
+            return Default::default();
+        };
         let of_ticks = |level| {
-            let parts = ticks.iter().map(|tick| (tick.key.event_time.micros(), Candle::of(tick)));
+            let parts = ticks
+                .iter()
+                .map(|tick| (tick.key.event_time.micros(), Candle::of(tick)));
             gather(parts, |instant| self.bucket(level, instant))
         };
         let of_candles = |candles: &[(Bucket, Candle)], level| {
-            let parts = candles.iter().map(|(bucket, candle)| (bucket.start, candle.clone()));
+            let parts = candles
+                .iter()
+                .map(|(bucket, candle)| (bucket.start, candle.clone()));
             gather(parts, |instant| self.bucket(level, instant))
         };
         let minutes = of_ticks(Level::Minute);
         let hours = of_candles(&minutes, Level::Hour);
-        let days = match self.parts(Level::Day, first.key.event_time.micros(), last.key.event_time.micros()) {
+        let days = match self.parts(
+            Level::Day,
+            first.key.event_time.micros(),
+            last.key.event_time.micros(),
+        ) {
             Parts::Candles(Level::Hour) => of_candles(&hours, Level::Day),
             Parts::Candles(_) => of_candles(&minutes, Level::Day),
             Parts::Ticks => of_ticks(Level::Day),
@@ -122,7 +139,10 @@ impl Buckets {
 }
 
 /// Merges parts, in order of time, into the buckets they lie in.
-pub fn gather(parts: impl Iterator<Item = (i64, Candle)>, bucket_of: impl Fn(i64) -> Bucket) -> Vec<(Bucket, Candle)> {
+pub fn gather(
+    parts: impl Iterator<Item = (i64, Candle)>,
+    bucket_of: impl Fn(i64) -> Bucket,
+) -> Vec<(Bucket, Candle)> {
     let mut gathered: Vec<(Bucket, Candle)> = Vec::new();
     for (instant, part) in parts {
         match gathered.last_mut() {

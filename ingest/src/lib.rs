@@ -51,15 +51,32 @@ pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Resul
     let admin = tokio::spawn(axum::serve(listener, router).into_future());
     let config = Arc::new(config);
 
-    let Some(cluster) = cluster_id(&config, &health, &stop).await else { return Ok(()) };
-    info!(cluster, brokers = config.kafka.brokers, "connected to kafka");
+    let Some(cluster) = cluster_id(&config, &health, &stop).await else {
+        return Ok(());
+    };
+    info!(
+        cluster,
+        brokers = config.kafka.brokers,
+        "connected to kafka"
+    );
 
-    let upkeep = tokio::spawn(upkeep::run(pool.clone(), config.upkeep, metrics.clone(), stop.clone()));
+    let upkeep = tokio::spawn(upkeep::run(
+        pool.clone(),
+        config.upkeep,
+        metrics.clone(),
+        stop.clone(),
+    ));
     let (batches, mut to_write) = tokio::sync::mpsc::channel(1);
     let (to_judge, verdicts) = std::sync::mpsc::channel();
     // The writer outlives the stop by as long as the loop waits for its last verdict.
     let abandon = CancellationToken::new();
-    let mut writer = Writer::new(pool.clone(), cluster.clone(), metrics.clone(), health.clone(), abandon.clone());
+    let mut writer = Writer::new(
+        pool.clone(),
+        cluster.clone(),
+        metrics.clone(),
+        health.clone(),
+        abandon.clone(),
+    );
     let writing = tokio::spawn(async move {
         while let Some(batch) = to_write.recv().await {
             if to_judge.send(writer.write(batch).await).is_err() {
@@ -67,7 +84,16 @@ pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Resul
             }
         }
     });
-    let links = Links { pool: pool.clone(), cluster, batches, verdicts, metrics, health, stop: stop.clone(), runtime: tokio::runtime::Handle::current() };
+    let links = Links {
+        pool: pool.clone(),
+        cluster,
+        batches,
+        verdicts,
+        metrics,
+        health,
+        stop: stop.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
     let consuming = tokio::task::spawn_blocking(move || consume(&config, &links));
 
     let stopped = async {
@@ -92,14 +118,20 @@ fn consume(config: &IngestConfig, links: &Links) -> anyhow::Result<()> {
     loop {
         match Consume::join(config, links)?.run() {
             Ok(()) => return Ok(()),
-            Err(ConsumeError::Lost) => warn!("another worker has stored a partition of ours; joining the group anew"),
+            Err(ConsumeError::Lost) => {
+                warn!("another worker has stored a partition of ours; joining the group anew")
+            }
             Err(error) => return Err(error.into()),
         }
     }
 }
 
 /// The id of the Kafka cluster, asked until it answers; `None` when told to stop.
-async fn cluster_id(config: &Arc<IngestConfig>, health: &Arc<Health>, stop: &CancellationToken) -> Option<String> {
+async fn cluster_id(
+    config: &Arc<IngestConfig>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> Option<String> {
     while !stop.is_cancelled() {
         let (ask_config, ask_health) = (config.clone(), health.clone());
         let ask = tokio::task::spawn_blocking(move || {

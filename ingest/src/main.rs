@@ -12,7 +12,10 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let stop = CancellationToken::new();
     let on_signal = stop.clone();
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
         (Ok(mut terminate), Ok(mut interrupt)) => {
             tokio::spawn(async move {
                 tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }

@@ -58,7 +58,9 @@ pub fn merge(stored: Vec<Tick>, arrivals: &[Arrival], effects: &mut Effects) -> 
                 Some(Rank::Duplicate) => effects.duplicates += 1,
                 Some(Rank::Stale) => effects.stale += 1,
                 Some(Rank::Conflict) => {
-                    effects.conflicts.insert(arrival.index, conflict(&arrival.tick));
+                    effects
+                        .conflicts
+                        .insert(arrival.index, conflict(&arrival.tick));
                 }
             }
         }
@@ -67,7 +69,9 @@ pub fn merge(stored: Vec<Tick>, arrivals: &[Arrival], effects: &mut Effects) -> 
             changed = true;
             match before {
                 None if !after.cancelled => effects.added.push(after),
-                Some(before) if !(before.cancelled && after.cancelled) => effects.touched.push(key.event_time),
+                Some(before) if !(before.cancelled && after.cancelled) => {
+                    effects.touched.push(key.event_time)
+                }
                 _ => {}
             }
         }
@@ -82,7 +86,10 @@ fn conflict(tick: &Tick) -> Fault {
         "event time {}, sequence {}, revision {} has come before with another price or size; that one stays",
         tick.key.event_time, tick.key.sequence, tick.revision
     );
-    Fault { reason: Reason::Conflict, detail }
+    Fault {
+        reason: Reason::Conflict,
+        detail,
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +100,10 @@ mod tests {
 
     fn tick(sequence: i64, price: u32, revision: i32, cancelled: bool) -> Tick {
         Tick {
-            key: TickKey { event_time: EventTime::from_micros(0), sequence },
+            key: TickKey {
+                event_time: EventTime::from_micros(0),
+                sequence,
+            },
             price: Price::new(price.to_string().parse().unwrap()).unwrap(),
             size: Size::new("1".parse().unwrap()).unwrap(),
             revision,
@@ -102,15 +112,30 @@ mod tests {
     }
 
     fn arrivals(ticks: &[Tick]) -> Vec<Arrival> {
-        let mut all: Vec<Arrival> = ticks.iter().enumerate().map(|(index, tick)| Arrival { index, tick: *tick }).collect();
+        let mut all: Vec<Arrival> = ticks
+            .iter()
+            .enumerate()
+            .map(|(index, tick)| Arrival { index, tick: *tick })
+            .collect();
         all.sort_by_key(|arrival| (arrival.tick.key, arrival.index));
         all
     }
 
     #[test]
     fn a_cancel_beats_its_tick_in_either_order_and_a_correction_beats_both() {
-        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let messages = [tick(1, 10, 0, false), tick(1, 10, 0, true), tick(1, 12, 1, false)];
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            let messages = [
+                tick(1, 10, 0, false),
+                tick(1, 10, 0, true),
+                tick(1, 12, 1, false),
+            ];
             let mut effects = Effects::default();
             let mut stored = Vec::new();
             for pick in order {
@@ -124,8 +149,15 @@ mod tests {
     #[test]
     fn a_second_message_with_other_content_is_a_conflict_and_the_first_stays() {
         let mut effects = Effects::default();
-        let (stored, changed) = merge(Vec::new(), &arrivals(&[tick(1, 10, 0, false), tick(1, 11, 0, false)]), &mut effects);
-        assert_eq!((stored.as_slice(), changed), ([tick(1, 10, 0, false)].as_slice(), true));
+        let (stored, changed) = merge(
+            Vec::new(),
+            &arrivals(&[tick(1, 10, 0, false), tick(1, 11, 0, false)]),
+            &mut effects,
+        );
+        assert_eq!(
+            (stored.as_slice(), changed),
+            ([tick(1, 10, 0, false)].as_slice(), true)
+        );
         assert_eq!(effects.conflicts.keys().copied().collect::<Vec<_>>(), [1]);
 
         let (stored, changed) = merge(stored, &arrivals(&[tick(1, 11, 0, false)]), &mut effects);

@@ -1,7 +1,8 @@
 //! What `ingest` counts. Names have base units; labels are closed sets.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    exponential_buckets,
 };
 
 use crate::batch::Reason;
@@ -34,7 +35,15 @@ pub struct Metrics {
 }
 
 /// What becomes of a message.
-pub const OUTCOMES: [&str; 7] = ["added", "late", "duplicate", "stale", "correction", "dead_letter", "tombstone"];
+pub const OUTCOMES: [&str; 7] = [
+    "added",
+    "late",
+    "duplicate",
+    "stale",
+    "correction",
+    "dead_letter",
+    "tombstone",
+];
 
 impl Metrics {
     /// Registers every metric, each label value at zero.
@@ -49,10 +58,16 @@ impl Metrics {
             Ok(counter)
         };
         let messages = IntCounterVec::new(
-            Opts::new("ingest_messages_total", "Kafka messages stored, by outcome; late ones are not counted as added"),
+            Opts::new(
+                "ingest_messages_total",
+                "Kafka messages stored, by outcome; late ones are not counted as added",
+            ),
             &["outcome"],
         )?;
-        let dead_letters = IntCounterVec::new(Opts::new("ingest_dead_letters_total", "Dead letters, by reason"), &["reason"])?;
+        let dead_letters = IntCounterVec::new(
+            Opts::new("ingest_dead_letters_total", "Dead letters, by reason"),
+            &["reason"],
+        )?;
         for outcome in OUTCOMES {
             messages.with_label_values(&[outcome]).reset();
         }
@@ -63,18 +78,33 @@ impl Metrics {
             HistogramOpts::new("ingest_batch_duration_seconds", "Time to store one batch")
                 .buckets(exponential_buckets(0.001, 2.0, 14)?),
         )?;
-        let lag = IntGauge::new("ingest_lag_messages", "Messages in Kafka that this worker has not taken yet, over its partitions")?;
+        let lag = IntGauge::new(
+            "ingest_lag_messages",
+            "Messages in Kafka that this worker has not taken yet, over its partitions",
+        )?;
         let metrics = Self {
             messages,
             dead_letters,
             candles: counter("ingest_candles_written_total", "Candles written")?,
             batches: counter("ingest_batches_total", "Batches committed")?,
-            retries: counter("ingest_batch_retries_total", "Attempts to store a batch that were repeated")?,
-            fenced: counter("ingest_fenced_batches_total", "Batches refused because another worker has the partition")?,
+            retries: counter(
+                "ingest_batch_retries_total",
+                "Attempts to store a batch that were repeated",
+            )?,
+            fenced: counter(
+                "ingest_fenced_batches_total",
+                "Batches refused because another worker has the partition",
+            )?,
             batch_seconds,
             lag,
-            blocks_merged: counter("ingest_tick_blocks_merged_total", "Small blocks of ticks merged into larger ones")?,
-            refreshes: counter("ingest_view_refreshes_total", "Refreshes of the weekly to yearly views")?,
+            blocks_merged: counter(
+                "ingest_tick_blocks_merged_total",
+                "Small blocks of ticks merged into larger ones",
+            )?,
+            refreshes: counter(
+                "ingest_view_refreshes_total",
+                "Refreshes of the weekly to yearly views",
+            )?,
             registry: registry.clone(),
         };
         registry.register(Box::new(metrics.messages.clone()))?;

@@ -12,7 +12,13 @@ use crate::store::{blocks, candles};
 ///
 /// # Errors
 /// When the database fails.
-pub async fn bucket(db: &mut PgConnection, symbol_id: i32, buckets: &Buckets, level: Level, start: i64) -> sqlx::Result<Option<Candle>> {
+pub async fn bucket(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    buckets: &Buckets,
+    level: Level,
+    start: i64,
+) -> sqlx::Result<Option<Candle>> {
     let bucket = buckets.bucket(level, start);
     Ok(match buckets.parts(level, bucket.start, bucket.end - 1) {
         Parts::Candles(finer) => {

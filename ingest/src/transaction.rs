@@ -64,12 +64,22 @@ pub enum TransactionError {
 /// # Errors
 /// When the fence refuses the batch, or the database fails; nothing is stored then, unless the
 /// connection was lost during the commit: storing the same batch again finds out.
-pub async fn store(pool: &PgPool, cluster: &str, ids: &mut Ids, batch: &Batch) -> Result<Outcome, TransactionError> {
+pub async fn store(
+    pool: &PgPool,
+    cluster: &str,
+    ids: &mut Ids,
+    batch: &Batch,
+) -> Result<Outcome, TransactionError> {
     let id_of = ids.of(pool, &batch.symbols).await?;
     let mut tx = pool.begin().await?;
     match fence(&mut tx, cluster, batch).await? {
         Fence::Passed => {}
-        Fence::AlreadyStored => return Ok(Outcome { already_stored: true, ..Outcome::default() }),
+        Fence::AlreadyStored => {
+            return Ok(Outcome {
+                already_stored: true,
+                ..Outcome::default()
+            });
+        }
         Fence::Lost => return Err(TransactionError::Lost),
     }
     let mut outcome = Outcome::default();
@@ -82,7 +92,10 @@ pub async fn store(pool: &PgPool, cluster: &str, ids: &mut Ids, batch: &Batch) -
         dead.extend(batch.letters_of(&conflicts));
     }
     for letter in &dead {
-        *outcome.letters.entry(letter.fault.reason.as_str()).or_default() += 1;
+        *outcome
+            .letters
+            .entry(letter.fault.reason.as_str())
+            .or_default() += 1;
     }
     letters::write(&mut tx, cluster, &batch.partitions, &dead).await?;
     tx.commit().await?;
@@ -93,7 +106,13 @@ pub async fn store(pool: &PgPool, cluster: &str, ids: &mut Ids, batch: &Batch) -
 fn arrivals(batch: &Batch, id_of: &[i32]) -> BTreeMap<i32, Vec<Arrival>> {
     let mut by_symbol: BTreeMap<i32, Vec<Arrival>> = BTreeMap::new();
     for (index, record) in batch.records.iter().enumerate() {
-        by_symbol.entry(id_of[record.symbol as usize]).or_default().push(Arrival { index, tick: record.tick });
+        by_symbol
+            .entry(id_of[record.symbol as usize])
+            .or_default()
+            .push(Arrival {
+                index,
+                tick: record.tick,
+            });
     }
     for arrivals in by_symbol.values_mut() {
         // Stable: arrivals of one key stay in order of arrival.
@@ -111,8 +130,13 @@ async fn apply(
     mut locked: BTreeMap<i32, Locked>,
     outcome: &mut Outcome,
 ) -> sqlx::Result<Conflicts> {
-    let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut *tx).await?;
-    let high_before: BTreeMap<i32, Option<TickKey>> = locked.iter().map(|(id, symbol)| (*id, symbol.high)).collect();
+    let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(&mut *tx)
+        .await?;
+    let high_before: BTreeMap<i32, Option<TickKey>> = locked
+        .iter()
+        .map(|(id, symbol)| (*id, symbol.high))
+        .collect();
 
     // Above the high-water mark ticks are new without looking; the others meet what is stored.
     let mut effects: BTreeMap<i32, Effects> = BTreeMap::new();
@@ -129,7 +153,11 @@ async fn apply(
         }
     }
     let added_above: usize = effects.values().map(|effects| effects.added.len()).sum();
-    let fresh: Vec<(i32, &[Tick])> = runs.iter().filter(|(_, run)| !run.is_empty()).map(|(id, run)| (*id, run.as_slice())).collect();
+    let fresh: Vec<(i32, &[Tick])> = runs
+        .iter()
+        .filter(|(_, run)| !run.is_empty())
+        .map(|(id, run)| (*id, run.as_slice()))
+        .collect();
     blocks::insert(tx, &fresh).await?;
     let mut changed: BTreeSet<i32> = fresh.iter().map(|(id, _)| *id).collect();
     merge_late(tx, &late, &mut effects, &mut changed).await?;
@@ -143,8 +171,12 @@ async fn apply(
     locked.retain(|id, _| changed.contains(id));
     for (id, symbol) in &mut locked {
         for tick in &effects[id].added {
-            symbol.price_scale = symbol.price_scale.max(i16::from(tick.price.decimal().scale()));
-            symbol.size_scale = symbol.size_scale.max(i16::from(tick.size.decimal().scale()));
+            symbol.price_scale = symbol
+                .price_scale
+                .max(i16::from(tick.price.decimal().scale()));
+            symbol.size_scale = symbol
+                .size_scale
+                .max(i16::from(tick.size.decimal().scale()));
         }
     }
     if !locked.is_empty() {
@@ -161,7 +193,12 @@ async fn apply(
         conflicts.append(&mut effects.conflicts);
         if let Some(symbol) = locked.get(&id) {
             effects.added.sort_unstable_by_key(|tick| tick.key);
-            work.push(SymbolWork { id, buckets: Buckets::new(symbol.zone), high: high_before[&id], effects });
+            work.push(SymbolWork {
+                id,
+                buckets: Buckets::new(symbol.zone),
+                high: high_before[&id],
+                effects,
+            });
         }
     }
     outcome.late = outcome.added - added_above as u64;
@@ -180,16 +217,27 @@ async fn merge_late(
     if late.is_empty() {
         return Ok(());
     }
-    let flat: Vec<(i32, Arrival)> =
-        late.iter().flat_map(|(id, arrivals)| arrivals.iter().map(|arrival| (*id, *arrival))).collect();
-    let keys: Vec<(i32, TickKey)> = flat.iter().map(|(id, arrival)| (*id, arrival.tick.key)).collect();
+    let flat: Vec<(i32, Arrival)> = late
+        .iter()
+        .flat_map(|(id, arrivals)| arrivals.iter().map(|arrival| (*id, *arrival)))
+        .collect();
+    let keys: Vec<(i32, TickKey)> = flat
+        .iter()
+        .map(|(id, arrival)| (*id, arrival.tick.key))
+        .collect();
     let owners = blocks::owners(tx, &keys).await?;
     // Arrivals are sorted, so those of one block are neighbours.
-    let owned: Vec<((i32, Option<TickKey>), Arrival)> =
-        flat.into_iter().zip(owners).map(|((id, arrival), owner)| ((id, owner), arrival)).collect();
+    let owned: Vec<((i32, Option<TickKey>), Arrival)> = flat
+        .into_iter()
+        .zip(owners)
+        .map(|((id, arrival), owner)| ((id, owner), arrival))
+        .collect();
     let groups: Vec<_> = owned.chunk_by(|a, b| a.0 == b.0).collect();
     for step in groups.chunks(BLOCKS_A_STEP) {
-        let wanted: Vec<(i32, TickKey)> = step.iter().filter_map(|group| Some((group[0].0.0, group[0].0.1?))).collect();
+        let wanted: Vec<(i32, TickKey)> = step
+            .iter()
+            .filter_map(|group| Some((group[0].0.0, group[0].0.1?)))
+            .collect();
         let mut stored = BTreeMap::new();
         for row in blocks::read(tx, &wanted).await? {
             stored.insert((row.symbol_id, row.key()), row.ticks()?);
@@ -198,7 +246,9 @@ async fn merge_late(
         for group in step {
             let (id, owner) = group[0].0;
             let arrivals: Vec<Arrival> = group.iter().map(|(_, arrival)| *arrival).collect();
-            let before = owner.and_then(|owner| stored.remove(&(id, owner))).unwrap_or_default();
+            let before = owner
+                .and_then(|owner| stored.remove(&(id, owner)))
+                .unwrap_or_default();
             let (after, differs) = merge(before, &arrivals, effects.entry(id).or_default());
             if differs {
                 replaced.extend(owner.map(|owner| (id, owner)));
@@ -211,7 +261,10 @@ async fn merge_late(
         let mut halves: Vec<(i32, &[Tick])> = Vec::with_capacity(runs.len());
         for (id, run) in &runs {
             let parts = run.len().div_ceil(FULL).max(1);
-            halves.extend(run.chunks(run.len().div_ceil(parts).max(1)).map(|part| (*id, part)));
+            halves.extend(
+                run.chunks(run.len().div_ceil(parts).max(1))
+                    .map(|part| (*id, part)),
+            );
         }
         blocks::insert(tx, &halves).await?;
     }
@@ -229,8 +282,15 @@ struct SymbolWork {
 
 /// Writes the candles of every bucket whose ticks changed, finest level first. A bucket with new ticks
 /// only is folded; one with a correction or a cancel is recomputed, without the batch's own delta.
-async fn bring_up_to_date(tx: &mut PgConnection, work: &[SymbolWork], now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let folded: Vec<_> = work.iter().map(|symbol| symbol.buckets.fold(&symbol.effects.added)).collect();
+async fn bring_up_to_date(
+    tx: &mut PgConnection,
+    work: &[SymbolWork],
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let folded: Vec<_> = work
+        .iter()
+        .map(|symbol| symbol.buckets.fold(&symbol.effects.added))
+        .collect();
     let mut written = 0;
     for (depth, level) in Level::ALL.into_iter().enumerate() {
         let mut recomputed: BTreeMap<BucketKey, Option<Candle>> = BTreeMap::new();
@@ -246,7 +306,8 @@ async fn bring_up_to_date(tx: &mut PgConnection, work: &[SymbolWork], now: DateT
             touched.sort_unstable();
             touched.dedup();
             for start in touched {
-                let candle = recompute::bucket(tx, symbol.id, &symbol.buckets, level, start).await?;
+                let candle =
+                    recompute::bucket(tx, symbol.id, &symbol.buckets, level, start).await?;
                 recomputed.insert((symbol.id, start), candle);
                 expected.push((symbol.id, start));
             }
@@ -256,7 +317,10 @@ async fn bring_up_to_date(tx: &mut PgConnection, work: &[SymbolWork], now: DateT
                     continue;
                 }
                 deltas.insert(key, delta);
-                if symbol.high.is_some_and(|high| bucket.start <= high.event_time.micros()) {
+                if symbol
+                    .high
+                    .is_some_and(|high| bucket.start <= high.event_time.micros())
+                {
                     expected.push(key);
                 }
             }
@@ -278,12 +342,20 @@ async fn bring_up_to_date(tx: &mut PgConnection, work: &[SymbolWork], now: DateT
             };
             results.insert(key, Some(candle));
         }
-        let buckets: BTreeMap<i32, &Buckets> = work.iter().map(|symbol| (symbol.id, &symbol.buckets)).collect();
+        let buckets: BTreeMap<i32, &Buckets> = work
+            .iter()
+            .map(|symbol| (symbol.id, &symbol.buckets))
+            .collect();
         let writes: Vec<Write> = results
             .into_iter()
             .map(|((symbol_id, start), candle)| {
                 let of = buckets[&symbol_id];
-                Write { symbol_id, bucket: of.bucket(level, start), local_date: local_date(start, of.zone()), candle }
+                Write {
+                    symbol_id,
+                    bucket: of.bucket(level, start),
+                    local_date: local_date(start, of.zone()),
+                    candle,
+                }
             })
             .collect();
         candles::write(tx, level, &writes).await?;
@@ -291,7 +363,13 @@ async fn bring_up_to_date(tx: &mut PgConnection, work: &[SymbolWork], now: DateT
         if level == Level::Day {
             let mut dirty = BTreeSet::new();
             for write in &writes {
-                marks::of_day(write.symbol_id, write.local_date, buckets[&write.symbol_id].zone(), now, &mut dirty);
+                marks::of_day(
+                    write.symbol_id,
+                    write.local_date,
+                    buckets[&write.symbol_id].zone(),
+                    now,
+                    &mut dirty,
+                );
             }
             marks::write(tx, &dirty).await?;
         }

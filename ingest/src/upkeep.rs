@@ -48,7 +48,9 @@ pub async fn run(pool: PgPool, config: UpkeepConfig, metrics: Metrics, stop: Can
 
 /// Waits; false when it is time to stop.
 async fn pause(time: Duration, stop: &CancellationToken) -> bool {
-    stop.run_until_cancelled(tokio::time::sleep(time)).await.is_some()
+    stop.run_until_cancelled(tokio::time::sleep(time))
+        .await
+        .is_some()
 }
 
 /// Refreshes each view that has marks, or was last refreshed more than an hour ago; returns how many.
@@ -65,7 +67,12 @@ pub async fn refresh_views(pool: &PgPool) -> sqlx::Result<u64> {
         .bind(view)
         .fetch_one(pool)
         .await?;
-        if due && sqlx::query_scalar("select refresh_candle_view($1)").bind(view).fetch_one(pool).await? {
+        if due
+            && sqlx::query_scalar("select refresh_candle_view($1)")
+                .bind(view)
+                .fetch_one(pool)
+                .await?
+        {
             debug!(view, "refreshed");
             refreshed += 1;
         }
@@ -107,20 +114,35 @@ struct Small {
 /// Merges runs of small neighbours of one symbol, in one transaction.
 async fn merge_symbol(pool: &PgPool, symbol_id: i32) -> sqlx::Result<u64> {
     let mut tx = pool.begin().await?;
-    let free: Option<i32> = sqlx::query_scalar("select id from symbols where id = $1 for no key update skip locked")
-        .bind(symbol_id)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let free: Option<i32> =
+        sqlx::query_scalar("select id from symbols where id = $1 for no key update skip locked")
+            .bind(symbol_id)
+            .fetch_optional(&mut *tx)
+            .await?;
     if free.is_none() {
         return Ok(0);
     }
-    let small: Vec<Small> = sqlx::query_as(include_str!("store/blocks_small.sql")).bind(symbol_id).fetch_all(&mut *tx).await?;
+    let small: Vec<Small> = sqlx::query_as(include_str!("store/blocks_small.sql"))
+        .bind(symbol_id)
+        .fetch_all(&mut *tx)
+        .await?;
     let mut gone: Vec<(i32, TickKey)> = Vec::new();
     let mut runs: Vec<Vec<Tick>> = Vec::new();
-    for run in small.chunk_by(|block, _| block.joins_next).filter(|run| run.len() > 1) {
+    for run in small
+        .chunk_by(|block, _| block.joins_next)
+        .filter(|run| run.len() > 1)
+    {
         let keys: Vec<_> = run
             .iter()
-            .map(|block| (symbol_id, TickKey { event_time: block.first_time.into(), sequence: block.first_sequence }))
+            .map(|block| {
+                (
+                    symbol_id,
+                    TickKey {
+                        event_time: block.first_time.into(),
+                        sequence: block.first_sequence,
+                    },
+                )
+            })
             .collect();
         let mut ticks = Vec::new();
         for row in blocks::read(&mut tx, &keys).await? {
@@ -130,7 +152,10 @@ async fn merge_symbol(pool: &PgPool, symbol_id: i32) -> sqlx::Result<u64> {
         runs.push(ticks);
     }
     blocks::delete(&mut tx, &gone).await?;
-    let runs: Vec<(i32, &[Tick])> = runs.iter().map(|ticks| (symbol_id, ticks.as_slice())).collect();
+    let runs: Vec<(i32, &[Tick])> = runs
+        .iter()
+        .map(|ticks| (symbol_id, ticks.as_slice()))
+        .collect();
     blocks::insert(&mut tx, &runs).await?;
     let locked = symbols::lock(&mut tx, &[symbol_id]).await?;
     symbols::raise(&mut tx, &locked).await?;

@@ -47,31 +47,49 @@ pub struct Report {
 ///
 /// # Errors
 /// When the database fails or the symbol is not known.
-pub async fn verify(pool: &PgPool, scope: &Scope, mut progress: impl FnMut(&Report, &str)) -> sqlx::Result<Report> {
+pub async fn verify(
+    pool: &PgPool,
+    scope: &Scope,
+    mut progress: impl FnMut(&Report, &str),
+) -> sqlx::Result<Report> {
     let symbols: Vec<(i32, String, String)> =
         sqlx::query_as("select id, symbol, timezone from symbols where symbol = coalesce($1, symbol) order by symbol")
             .bind(scope.symbol.as_deref())
             .fetch_all(pool)
             .await?;
     if let (Some(symbol), true) = (&scope.symbol, symbols.is_empty()) {
-        return Err(sqlx::Error::InvalidArgument(format!("no symbol {symbol:?} is stored")));
+        return Err(sqlx::Error::InvalidArgument(format!(
+            "no symbol {symbol:?} is stored"
+        )));
     }
     let mut report = Report::default();
     for (id, symbol, zone) in symbols {
-        let zone = zone.parse().map_err(|_| Damaged(format!("symbol {symbol} has the zone {zone:?}")))?;
-        let mut snapshot = pool.begin_with("begin isolation level repeatable read read only").await?;
+        let zone = zone
+            .parse()
+            .map_err(|_| Damaged(format!("symbol {symbol} has the zone {zone:?}")))?;
+        let mut snapshot = pool
+            .begin_with("begin isolation level repeatable read read only")
+            .await?;
         verify_symbol(&mut snapshot, id, &symbol, &Buckets::new(zone), &mut report).await?;
         report.symbols += 1;
         progress(&report, &symbol);
     }
-    let mut snapshot = pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut snapshot = pool
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
     for (view, unit) in marks::VIEWS {
         verify_view(&mut snapshot, view, unit, &mut report).await?;
     }
     Ok(report)
 }
 
-async fn verify_symbol(db: &mut PgConnection, id: i32, symbol: &str, buckets: &Buckets, report: &mut Report) -> sqlx::Result<()> {
+async fn verify_symbol(
+    db: &mut PgConnection,
+    id: i32,
+    symbol: &str,
+    buckets: &Buckets,
+    report: &mut Report,
+) -> sqlx::Result<()> {
     let mut after: (DateTime<Utc>, i64) = (timestamp(BEFORE_ALL), i64::MIN);
     let mut compared = [BEFORE_ALL; 3];
     let mut open: [Option<(common::calendar::Bucket, Candle)>; 3] = [None, None, None];
@@ -92,14 +110,22 @@ async fn verify_symbol(db: &mut PgConnection, id: i32, symbol: &str, buckets: &B
         report.ticks += ticks.len() as u64;
         for tick in &ticks {
             if last_key.is_some_and(|last| last >= tick.key) {
-                report.differences.push(format!("{symbol}: ticks overlap or are out of order at {}", tick.key.event_time));
+                report.differences.push(format!(
+                    "{symbol}: ticks overlap or are out of order at {}",
+                    tick.key.event_time
+                ));
             }
             last_key = Some(tick.key);
         }
         ticks.retain(|tick| !tick.cancelled);
         let done = rows.is_empty();
-        for (level, (compared, open)) in Level::ALL.into_iter().zip(compared.iter_mut().zip(&mut open)) {
-            let parts = ticks.iter().map(|tick| (tick.key.event_time.micros(), Candle::of(tick)));
+        for (level, (compared, open)) in Level::ALL
+            .into_iter()
+            .zip(compared.iter_mut().zip(&mut open))
+        {
+            let parts = ticks
+                .iter()
+                .map(|tick| (tick.key.event_time.micros(), Candle::of(tick)));
             let mut gathered = gather(parts, |instant| buckets.bucket(level, instant));
             if let Some((bucket, candle)) = open.take() {
                 match gathered.first_mut() {
@@ -111,8 +137,15 @@ async fn verify_symbol(db: &mut PgConnection, id: i32, symbol: &str, buckets: &B
             if !done {
                 *open = gathered.pop();
             }
-            let until = if done { AFTER_ALL } else { open.as_ref().map_or(*compared, |(bucket, _)| bucket.start) };
-            let expected: BTreeMap<i64, Candle> = gathered.into_iter().map(|(bucket, candle)| (bucket.start, candle)).collect();
+            let until = if done {
+                AFTER_ALL
+            } else {
+                open.as_ref().map_or(*compared, |(bucket, _)| bucket.start)
+            };
+            let expected: BTreeMap<i64, Candle> = gathered
+                .into_iter()
+                .map(|(bucket, candle)| (bucket.start, candle))
+                .collect();
             compare(db, id, symbol, level, (*compared, until), expected, report).await?;
             *compared = until;
         }
@@ -132,7 +165,11 @@ async fn compare(
     report: &mut Report,
 ) -> sqlx::Result<()> {
     let mut differ = |start: i64, what: &str| {
-        report.differences.push(format!("{symbol} {} {}: {what}", level.table(), EventTime::from_micros(start)));
+        report.differences.push(format!(
+            "{symbol} {} {}: {what}",
+            level.table(),
+            EventTime::from_micros(start)
+        ));
     };
     for ((_, start), stored) in candles::between(db, level, id, from, to).await? {
         report.candles += 1;
@@ -151,8 +188,16 @@ async fn compare(
 }
 
 /// Compares the rows of a view that readers may use with the view's own definition.
-async fn verify_view(db: &mut PgConnection, view: &str, unit: common::interval::Unit, report: &mut Report) -> sqlx::Result<()> {
-    let definition: String = sqlx::query_scalar("select rtrim(pg_get_viewdef($1::regclass), ';')").bind(view).fetch_one(&mut *db).await?;
+async fn verify_view(
+    db: &mut PgConnection,
+    view: &str,
+    unit: common::interval::Unit,
+    report: &mut Report,
+) -> sqlx::Result<()> {
+    let definition: String = sqlx::query_scalar("select rtrim(pg_get_viewdef($1::regclass), ';')")
+        .bind(view)
+        .fetch_one(&mut *db)
+        .await?;
     let length = match unit {
         common::interval::Unit::Week => "7 days",
         common::interval::Unit::Month => "1 month",
@@ -163,10 +208,13 @@ async fn verify_view(db: &mut PgConnection, view: &str, unit: common::interval::
         .replace("{view}", view)
         .replace("{length}", length)
         .replace("{definition}", &definition);
-    let (rows, missing, extra): (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(db).await?;
+    let (rows, missing, extra): (i64, i64, i64) =
+        sqlx::query_as(AssertSqlSafe(sql)).fetch_one(db).await?;
     report.view_rows += rows;
     if missing + extra > 0 {
-        report.differences.push(format!("{view}: {missing} rows are missing or differ, {extra} are stale"));
+        report.differences.push(format!(
+            "{view}: {missing} rows are missing or differ, {extra} are stale"
+        ));
     }
     Ok(())
 }

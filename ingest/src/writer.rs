@@ -46,13 +46,30 @@ impl Writer {
     /// A writer for the topics of `cluster`. It gives up waiting for a failed database when `stop` is
     /// cancelled.
     #[must_use]
-    pub fn new(pool: PgPool, cluster: String, metrics: Metrics, health: Arc<Health>, stop: CancellationToken) -> Self {
-        Self { pool, cluster, ids: Ids::default(), metrics, health, stop }
+    pub fn new(
+        pool: PgPool,
+        cluster: String,
+        metrics: Metrics,
+        health: Arc<Health>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            pool,
+            cluster,
+            ids: Ids::default(),
+            metrics,
+            health,
+            stop,
+        }
     }
 
     /// Stores one batch.
     pub async fn write(&mut self, batch: Batch) -> Verdict {
-        let positions = batch.spans.iter().map(|(index, span)| (batch.partitions[usize::from(*index)].clone(), span.clone())).collect();
+        let positions = batch
+            .spans
+            .iter()
+            .map(|(index, span)| (batch.partitions[usize::from(*index)].clone(), span.clone()))
+            .collect();
         // A stack, first half on top: halves are stored in order of offsets.
         let mut pending = vec![batch];
         while let Some(batch) = pending.pop() {
@@ -60,9 +77,14 @@ impl Writer {
                 Whole::Stored => {}
                 Whole::Refused(error) if batch.records.len() == 1 => {
                     warn!(%error, "the database refuses a message; it becomes a dead letter");
-                    pending.push(batch.into_letters(&Fault { reason: Reason::Refused, detail: error.to_string() }));
+                    pending.push(batch.into_letters(&Fault {
+                        reason: Reason::Refused,
+                        detail: error.to_string(),
+                    }));
                 }
-                Whole::Refused(error) if batch.records.is_empty() => return Verdict::Fatal(error.to_string()),
+                Whole::Refused(error) if batch.records.is_empty() => {
+                    return Verdict::Fatal(error.to_string());
+                }
                 Whole::Refused(error) => {
                     warn!(%error, records = batch.records.len(), "the database refuses a batch; halving it");
                     let (first, second) = batch.split();
@@ -81,7 +103,9 @@ impl Writer {
             let begun = Instant::now();
             let error = match store(&self.pool, &self.cluster, &mut self.ids, batch).await {
                 Ok(outcome) => {
-                    self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
+                    self.metrics
+                        .batch_seconds
+                        .observe(begun.elapsed().as_secs_f64());
                     self.count(batch, &outcome);
                     self.health.database_answers(None);
                     return Whole::Stored;
@@ -101,8 +125,15 @@ impl Writer {
             self.metrics.retries.inc();
             self.health.database_answers(Some(error.to_string()));
             warn!(%error, attempt, "cannot store a batch; trying again");
-            let lock_timeout = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03");
-            if lock_timeout && positions::end_frozen_holder(&self.pool, &self.cluster, batch).await.unwrap_or(false) {
+            let lock_timeout = error
+                .as_database_error()
+                .and_then(|error| error.code())
+                .is_some_and(|code| code == "55P03");
+            if lock_timeout
+                && positions::end_frozen_holder(&self.pool, &self.cluster, batch)
+                    .await
+                    .unwrap_or(false)
+            {
                 info!("ended the session of a frozen worker that held a position of this batch");
             }
             tokio::select! {
@@ -113,7 +144,12 @@ impl Writer {
     }
 
     fn count(&self, batch: &Batch, outcome: &Outcome) {
-        let count = |label: &str, number: u64| self.metrics.messages.with_label_values(&[label]).inc_by(number);
+        let count = |label: &str, number: u64| {
+            self.metrics
+                .messages
+                .with_label_values(&[label])
+                .inc_by(number)
+        };
         self.metrics.batches.inc();
         self.metrics.candles.inc_by(outcome.candles);
         count("added", outcome.added - outcome.late);
@@ -123,7 +159,10 @@ impl Writer {
         count("correction", outcome.corrections);
         count("tombstone", batch.tombstones);
         for (reason, number) in &outcome.letters {
-            self.metrics.dead_letters.with_label_values(&[reason]).inc_by(*number);
+            self.metrics
+                .dead_letters
+                .with_label_values(&[reason])
+                .inc_by(*number);
             count("dead_letter", *number);
         }
     }
@@ -137,6 +176,8 @@ enum Whole {
 
 /// 0 to 1, different from worker to worker: enough to spread retries.
 fn jitter() -> f64 {
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.subsec_nanos());
     f64::from(nanos % 1000) / 1000.0
 }

@@ -15,7 +15,11 @@ pub(crate) fn client() -> Result<Client> {
 }
 
 /// A client for services on this machine: never through a proxy.
-pub(crate) fn local() -> Result<Client> {
+///
+/// # Errors
+///
+/// When the system's sockets cannot be used.
+pub fn local() -> Result<Client> {
     choose_tls();
     Client::builder()
         .no_proxy()

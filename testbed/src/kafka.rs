@@ -12,6 +12,7 @@ use rand::RngExt as _;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::process::{self, Launch, Process, Signal};
@@ -161,6 +162,38 @@ pub async fn create_topic(bootstrap: &str, name: &str, partitions: i32) -> Resul
         }
     }
     Ok(())
+}
+
+/// Deletes a topic, and waits until the broker has forgotten it, so that its name is free again.
+///
+/// # Errors
+///
+/// When the broker cannot be reached or refuses.
+pub async fn delete_topic(bootstrap: &str, name: &str) -> Result<()> {
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+    let results = admin(bootstrap)?.delete_topics(&[name], &options).await?;
+    for result in results {
+        result.map_err(|(topic, code)| {
+            anyhow!("the broker {bootstrap} did not delete the topic {topic}: {code}")
+        })?;
+    }
+    let what = format!("the topic {name} is gone");
+    eventually(&what, Duration::from_secs(20), async || {
+        let (client, wanted) = (admin(bootstrap)?, name.to_owned());
+        let found = tokio::task::spawn_blocking(move || {
+            let metadata = client
+                .inner()
+                .fetch_metadata(None, Duration::from_secs(5))?;
+            let known = |topic: &MetadataTopic| topic.name() == wanted;
+            Ok::<_, anyhow::Error>(metadata.topics().iter().any(known))
+        });
+        if found.await?? {
+            Err(anyhow!("it is still listed"))
+        } else {
+            Ok(())
+        }
+    })
+    .await
 }
 
 fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>> {

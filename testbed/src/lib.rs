@@ -6,9 +6,11 @@
 
 pub mod avro;
 pub mod bars;
+pub mod bench;
 pub mod cache;
 pub mod decimal;
 pub mod eventually;
+pub mod http;
 pub mod kafka;
 pub mod mock_kafka;
 pub mod nginx;
@@ -28,7 +30,6 @@ pub mod ticks_csv;
 pub mod unprivileged;
 pub mod workspace;
 
-mod http;
 mod java;
 
 pub use eventually::eventually;

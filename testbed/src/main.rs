@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{publish, services, simulate, stack};
+use testbed::{bench, publish, services, simulate, stack};
 
 /// Local stack, tick publisher and simulator.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Publish(publish::Publish),
     /// Publish simulated live ticks until stopped.
     Simulate(simulate::Simulate),
+    /// Measure the worker beside a bare COPY of the same ticks.
+    Bench(bench::Bench),
     /// Run PostgreSQL, Kafka and a schema registry to work against by hand.
     Services(services::Services),
 }
@@ -32,6 +34,7 @@ async fn main() -> ExitCode {
         Command::Run(options) => stack::run(&options).await,
         Command::Publish(options) => publish::publish(&options).await.map(drop),
         Command::Simulate(options) => simulate::simulate(&options).await,
+        Command::Bench(options) => bench::bench(&options).await,
         Command::Services(options) => services::services(&options).await,
     };
     let Err(error) = result else {

@@ -40,6 +40,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Postgres {
     process: Process,
+    options: Options,
     port: u16,
     scratch: Option<PathBuf>,
 }
@@ -96,33 +97,27 @@ impl Postgres {
     }
 
     async fn start_in(options: Options, scratch: Option<PathBuf>) -> Result<Self> {
-        let binaries = binaries::folder(&options.version).await?;
-        let data = unprivileged::place(&options.data)?;
-        if data.join("PG_VERSION").exists() {
-            check_version(&data, &options.version)?;
-            clear_stale_lock(&data).await?;
-        } else {
-            create_cluster(&binaries, &data).await?;
-        }
         let port = ports::free()?;
-        let mut command = Command::new(binaries.join("bin/postgres"));
-        command.arg("-D").arg(&data).current_dir("/");
-        for (name, value) in settings(&options, port) {
-            command.args(["-c", &format!("{name}={value}")]);
-        }
-        let process = Launch::new("PostgreSQL", command, &options.log)
-            .as_login(unprivileged::login())
-            // A fast shutdown: connections are ended, everything committed is kept.
-            .stop_with(Signal::SIGINT)
-            .scratch(scratch.clone())
-            .start()?;
+        let process = launch(&options, port, scratch.clone()).await?;
         let mut server = Self {
             process,
+            options,
             port,
             scratch,
         };
         server.wait().await?;
         Ok(server)
+    }
+
+    /// Starts the server again on the same port and data, after stopping it if it still runs.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.end();
+        self.process = launch(&self.options, self.port, self.scratch.clone()).await?;
+        self.wait().await
     }
 
     async fn wait(&mut self) -> Result<()> {
@@ -193,18 +188,44 @@ impl Postgres {
         &mut self.process
     }
 
-    /// Stops the server: connections end, everything committed is kept.
-    pub fn stop(&mut self) {
+    fn end(&mut self) {
         if matches!(self.process.exited(), Ok(None)) {
             self.process.signal(Signal::SIGINT);
             // Immediate shutdown after that: the next start replays the log.
             self.process.stop(Duration::from_secs(3));
         }
+    }
+
+    /// Stops the server: connections end, everything committed is kept.
+    pub fn stop(&mut self) {
+        self.end();
         if let Some(folder) = self.scratch.take() {
             // What cannot be removed is left to the system's own cleaning of its temporary folder.
             drop(std::fs::remove_dir_all(folder));
         }
     }
+}
+
+async fn launch(options: &Options, port: u16, scratch: Option<PathBuf>) -> Result<Process> {
+    let binaries = binaries::folder(&options.version).await?;
+    let data = unprivileged::place(&options.data)?;
+    if data.join("PG_VERSION").exists() {
+        check_version(&data, &options.version)?;
+        clear_stale_lock(&data).await?;
+    } else {
+        create_cluster(&binaries, &data).await?;
+    }
+    let mut command = Command::new(binaries.join("bin/postgres"));
+    command.arg("-D").arg(&data).current_dir("/");
+    for (name, value) in settings(options, port) {
+        command.args(["-c", &format!("{name}={value}")]);
+    }
+    Launch::new("PostgreSQL", command, &options.log)
+        .as_login(unprivileged::login())
+        // A fast shutdown: connections are ended, everything committed is kept.
+        .stop_with(Signal::SIGINT)
+        .scratch(scratch)
+        .start()
 }
 
 impl Drop for Postgres {

@@ -1,6 +1,6 @@
 //! A real schema registry for tests (Apicurio, which speaks Confluent's API), and the one call publishers make to any.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -30,19 +30,21 @@ impl Registry {
         java::check().await?;
         let folder = application().await?;
         let port = ports::free()?;
-        let mut command = Command::new("java");
-        command
-            .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .arg("-Dquarkus.http.host=127.0.0.1")
-            .arg(format!("-Dquarkus.http.port={port}"))
-            .args(["-Dapicurio.storage.kind=sql", "-jar"])
-            .arg(folder.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
-            .current_dir(&folder);
-        let log = workspace::work().join(format!("log/registry-{port}.log"));
-        let process = Launch::new("the schema registry", command, log).start()?;
+        let process = launch(&folder, port)?;
         let mut registry = Self { process, port };
         registry.wait().await?;
         Ok(registry)
+    }
+
+    /// Starts the registry again on the same port, without the schemas it had, after ending it if it still runs.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.kill9();
+        self.process = launch(&application().await?, self.port)?;
+        self.wait().await
     }
 
     /// The base URL of Confluent's API.
@@ -124,6 +126,19 @@ pub async fn register(url: &str, subject: &str, schema: &str) -> Result<u32> {
     let registered: Registered = serde_json::from_str(&text)
         .with_context(|| format!("the schema registry {url} answered: {text}"))?;
     Ok(registered.id)
+}
+
+fn launch(folder: &Path, port: u16) -> Result<Process> {
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg("-Dquarkus.http.host=127.0.0.1")
+        .arg(format!("-Dquarkus.http.port={port}"))
+        .args(["-Dapicurio.storage.kind=sql", "-jar"])
+        .arg(folder.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
+        .current_dir(folder);
+    let log = workspace::work().join(format!("log/registry-{port}.log"));
+    Launch::new("the schema registry", command, log).start()
 }
 
 async fn application() -> Result<PathBuf> {

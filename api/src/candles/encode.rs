@@ -25,7 +25,8 @@ pub(crate) fn page(query: &Query, symbol: &Symbol, page: &Page, cursor: Option<&
     json.key("from").optional_string(query.asked("from"));
     json.key("to").optional_string(query.asked("to"));
     json.key("fill").string(query.fill.name());
-    json.key("as_of").time(page.rows.iter().filter_map(|row| row.updated_at).max());
+    json.key("as_of")
+        .time(page.rows.iter().filter_map(|row| row.updated_at).max());
     json.key("available").open('{');
     json.key("first").time(boundary(symbol.entry.first_tick));
     json.key("last").time(boundary(symbol.entry.last_tick));
@@ -48,26 +49,47 @@ fn write_row(json: &mut Json, row: &Row, now: i64, query: &Query) {
     json.open('{');
     json.key("open_time").time(Some(row.bucket.start));
     json.key("close_time").time(Some(row.bucket.end));
-    json.key("open").decimal(candle.map(|candle| candle.open.price), quoted);
-    json.key("high").decimal(candle.map(|candle| candle.high), quoted);
-    json.key("low").decimal(candle.map(|candle| candle.low), quoted);
-    json.key("close").decimal(candle.map(|candle| candle.close.price), quoted);
-    json.key("volume").decimal(Some(candle.map_or(&zero, |candle| &candle.volume)), quoted);
-    json.key("turnover").decimal(Some(candle.map_or(&zero, |candle| &candle.turnover)), quoted);
+    json.key("open")
+        .decimal(candle.map(|candle| candle.open.price), quoted);
+    json.key("high")
+        .decimal(candle.map(|candle| candle.high), quoted);
+    json.key("low")
+        .decimal(candle.map(|candle| candle.low), quoted);
+    json.key("close")
+        .decimal(candle.map(|candle| candle.close.price), quoted);
+    json.key("volume")
+        .decimal(Some(candle.map_or(&zero, |candle| &candle.volume)), quoted);
+    json.key("turnover").decimal(
+        Some(candle.map_or(&zero, |candle| &candle.turnover)),
+        quoted,
+    );
     json.key("vwap").decimal(candle.and_then(vwap), quoted);
-    json.key("trades").literal(candle.map_or(0, |candle| candle.trades));
-    json.key("first_time").time(traded.map(|candle| candle.open.key.event_time.micros()));
-    json.key("last_time").time(traded.map(|candle| candle.close.key.event_time.micros()));
+    json.key("trades")
+        .literal(candle.map_or(0, |candle| candle.trades));
+    json.key("first_time")
+        .time(traded.map(|candle| candle.open.key.event_time.micros()));
+    json.key("last_time")
+        .time(traded.map(|candle| candle.close.key.event_time.micros()));
     json.key("complete").literal(row.bucket.end <= now);
     json.key("revision").literal(row.revision);
     json.key("updated_at").time(row.updated_at);
-    json.key("filled").literal(query.fill != Fill::None && traded.is_none());
+    json.key("filled")
+        .literal(query.fill != Fill::None && traded.is_none());
     json.close('}');
 }
 
 /// Turnover / volume, half-even, to 8 places more than the row's prices have; `None` without volume.
 fn vwap(candle: &Candle) -> Option<Amount> {
-    let prices = [candle.open.price, candle.high, candle.low, candle.close.price];
-    let scale = prices.iter().map(|price| u32::from(price.scale())).max().unwrap_or(0);
+    let prices = [
+        candle.open.price,
+        candle.high,
+        candle.low,
+        candle.close.price,
+    ];
+    let scale = prices
+        .iter()
+        .map(|price| u32::from(price.scale()))
+        .max()
+        .unwrap_or(0);
     candle.turnover.divide(&candle.volume, scale + VWAP_PLACES)
 }

@@ -20,7 +20,12 @@ pub(crate) struct Row {
 impl Row {
     /// A bucket of which nothing is known.
     pub(crate) const fn empty(bucket: Bucket) -> Self {
-        Self { bucket, candle: None, revision: 0, updated_at: None }
+        Self {
+            bucket,
+            candle: None,
+            revision: 0,
+            updated_at: None,
+        }
     }
 
     fn change(&mut self, changes: &Changes) {
@@ -44,12 +49,28 @@ pub(crate) struct Fold<'a> {
 
 impl<'a> Fold<'a> {
     pub(crate) const fn new(grid: &'a Grid) -> Self {
-        Self { grid, current: None, changes: None, rows: Vec::new(), candles: 0 }
+        Self {
+            grid,
+            current: None,
+            changes: None,
+            rows: Vec::new(),
+            candles: 0,
+        }
     }
 
-    /// Adds the next part.
-    pub(crate) fn push(&mut self, part: Part) {
-        if !self.current.as_ref().is_some_and(|row| row.bucket.contains(part.time)) {
+    /// Adds the next parts.
+    pub(crate) fn extend(&mut self, parts: Vec<Part>) {
+        for part in parts {
+            self.push(part);
+        }
+    }
+
+    fn push(&mut self, part: Part) {
+        if !self
+            .current
+            .as_ref()
+            .is_some_and(|row| row.bucket.contains(part.time))
+        {
             self.close();
             let mut row = Row::empty(self.grid.bucket(part.time));
             if let Some(changes) = &self.changes {
@@ -97,8 +118,19 @@ mod tests {
     const MINUTE: i64 = 60_000_000;
 
     fn minute(time: i64, revision: i64) -> Part {
-        let covers = Range { from: time, to: time + MINUTE };
-        Part { time, candle: None, changes: Some(Changes { covers, revision, updated_at: revision }) }
+        let covers = Range {
+            from: time,
+            to: time + MINUTE,
+        };
+        Part {
+            time,
+            candle: None,
+            changes: Some(Changes {
+                covers,
+                revision,
+                updated_at: revision,
+            }),
+        }
     }
 
     #[test]
@@ -109,10 +141,17 @@ mod tests {
         // WHEN parts lie in both buckets
         fold.push(minute(0, 5));
         fold.push(minute(MINUTE, 7));
-        fold.push(Part { time: 100_000_000, candle: None, changes: None });
+        fold.push(Part {
+            time: 100_000_000,
+            candle: None,
+            changes: None,
+        });
         // THEN the first bucket has both revisions, the second one that of the cut minute
         let rows = fold.finish();
-        let revisions: Vec<_> = rows.iter().map(|row| (row.bucket.start, row.revision, row.updated_at)).collect();
+        let revisions: Vec<_> = rows
+            .iter()
+            .map(|row| (row.bucket.start, row.revision, row.updated_at))
+            .collect();
         assert_eq!(revisions, [(0, 12, Some(7)), (90_000_000, 7, Some(7))]);
     }
 }

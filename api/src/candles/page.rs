@@ -36,7 +36,11 @@ struct Frame<'a> {
 }
 
 /// Reads the page that `query` asks for.
-pub(crate) async fn read(snapshot: &mut Snapshot, query: &Query, symbol: &Symbol) -> Result<Page, ApiError> {
+pub(crate) async fn read(
+    snapshot: &mut Snapshot,
+    query: &Query,
+    symbol: &Symbol,
+) -> Result<Page, ApiError> {
     let frame = Frame::new(query, symbol)?;
     let (mut rows, next) = match query.fill {
         Fill::None => frame.candles(snapshot).await?,
@@ -45,7 +49,11 @@ pub(crate) async fn read(snapshot: &mut Snapshot, query: &Query, symbol: &Symbol
     if (frame.direction == Direction::Backward) != query.descending {
         rows.reverse();
     }
-    Ok(Page { grid: frame.grid, rows, next })
+    Ok(Page {
+        grid: frame.grid,
+        rows,
+        next,
+    })
 }
 
 impl<'a> Frame<'a> {
@@ -65,71 +73,130 @@ impl<'a> Frame<'a> {
         );
         // Newest first, or the newest page of a range without a beginning.
         let backward = query.descending || from.is_none();
-        let direction = if backward { Direction::Backward } else { Direction::Forward };
+        let direction = if backward {
+            Direction::Backward
+        } else {
+            Direction::Forward
+        };
 
         let mut range = match (symbol.entry.first_tick, symbol.entry.last_tick) {
-            (Some(first), Some(last)) => Range { from: grid.bucket(first).start, to: grid.bucket(last).end.min(until) },
+            (Some(first), Some(last)) => Range {
+                from: grid.bucket(first).start,
+                to: grid.bucket(last).end.min(until),
+            },
             _ => Range { from: 0, to: 0 },
         };
         if let Some(from) = from {
             range.from = range.from.max(grid.ceil(from));
         }
         match (query.position, direction) {
-            (Some(position), Direction::Forward) => range.from = range.from.max(grid.bucket(position.last).end),
-            (Some(position), Direction::Backward) => range.to = range.to.min(grid.ceil(position.last)),
+            (Some(position), Direction::Forward) => {
+                range.from = range.from.max(grid.bucket(position.last).end);
+            }
+            (Some(position), Direction::Backward) => {
+                range.to = range.to.min(grid.ceil(position.last));
+            }
             (None, _) => (),
         }
         let source = plan(query.interval, &grid, tz == symbol.tz, range.from, range.to);
-        Ok(Self { query, symbol, grid, source, range, until, direction })
+        Ok(Self {
+            query,
+            symbol,
+            grid,
+            source,
+            range,
+            until,
+            direction,
+        })
     }
 
     /// The next `limit` buckets that have a candle.
-    async fn candles(&self, snapshot: &mut Snapshot) -> Result<(Vec<Row>, Option<Position>), ApiError> {
+    async fn candles(
+        &self,
+        snapshot: &mut Snapshot,
+    ) -> Result<(Vec<Row>, Option<Position>), ApiError> {
         let limit = self.query.limit;
         let mut fold = Fold::new(&self.grid);
         let mut rest = Some(self.range);
         while let Some(range) = rest
             && fold.candles() <= limit
         {
-            let wanted = (limit + 1 - fold.candles()) as u64 * self.source.rows_a_candle(self.query.interval);
-            let (parts, more) = snapshot.parts(self.symbol, self.source, range, self.direction, wanted + 1).await?;
-            parts.into_iter().for_each(|part| fold.push(part));
+            let wanted = (limit + 1 - fold.candles()) as u64
+                * self.source.rows_a_candle(self.query.interval);
+            let (parts, more) = snapshot
+                .parts(self.symbol, self.source, range, self.direction, wanted + 1)
+                .await?;
+            fold.extend(parts);
             rest = more;
         }
-        let mut rows: Vec<Row> = fold.finish().into_iter().filter(|row| row.candle.is_some()).collect();
+        let mut rows: Vec<Row> = fold
+            .finish()
+            .into_iter()
+            .filter(|row| row.candle.is_some())
+            .collect();
         let more = rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().filter(|_| more).map(|row| row.bucket.start);
-        Ok((rows, last.map(|last| Position { last, until: self.until })))
+        Ok((
+            rows,
+            last.map(|last| Position {
+                last,
+                until: self.until,
+            }),
+        ))
     }
 
     /// The next `limit` buckets, with or without a candle, between the first candle and the last.
-    async fn filled(&self, snapshot: &mut Snapshot, fill: Fill) -> Result<(Vec<Row>, Option<Position>), ApiError> {
+    async fn filled(
+        &self,
+        snapshot: &mut Snapshot,
+        fill: Fill,
+    ) -> Result<(Vec<Row>, Option<Position>), ApiError> {
         let buckets = self.buckets();
-        let (Some(first), Some(last)) = (buckets.first(), buckets.last()) else { return Ok((Vec::new(), None)) };
-        let (low, high) = if first.start <= last.start { (first, last) } else { (last, first) };
-        let span = Range { from: low.start, to: high.end };
+        let (Some(first), Some(last)) = (buckets.first(), buckets.last()) else {
+            return Ok((Vec::new(), None));
+        };
+        let (low, high) = if first.start <= last.start {
+            (first, last)
+        } else {
+            (last, first)
+        };
+        let span = Range {
+            from: low.start,
+            to: high.end,
+        };
         let more = match self.direction {
             Direction::Forward => span.to < self.range.to,
             Direction::Backward => span.from > self.range.from,
         };
-        let next = more.then_some(Position { last: last.start, until: self.until });
+        let next = more.then_some(Position {
+            last: last.start,
+            until: self.until,
+        });
 
         let mut known = self.rows(snapshot, span).await?.into_iter().peekable();
         let mut close = None;
-        if fill == Fill::Previous && known.peek().is_none_or(|row| row.bucket.start > span.from || row.candle.is_none()) {
+        if fill == Fill::Previous
+            && known
+                .peek()
+                .is_none_or(|row| row.bucket.start > span.from || row.candle.is_none())
+        {
             close = self.close_before(snapshot, span.from).await?;
         }
         let mut rows = Vec::with_capacity(buckets.len());
         for bucket in self.grid.buckets(span.from, span.to) {
-            let row = known.next_if(|row| row.bucket == bucket).unwrap_or(Row::empty(bucket));
+            let row = known
+                .next_if(|row| row.bucket == bucket)
+                .unwrap_or(Row::empty(bucket));
             match &row.candle {
                 Some(candle) => close = Some(candle.close),
                 // A bucket that has not ended may still get its first tick.
                 None if bucket.end > self.symbol.now => continue,
                 None => (),
             }
-            let candle = row.candle.or_else(|| close.filter(|_| fill == Fill::Previous).map(flat));
+            let candle = row
+                .candle
+                .or_else(|| close.filter(|_| fill == Fill::Previous).map(flat));
             rows.push(Row { candle, ..row });
         }
         if self.direction == Direction::Backward {
@@ -158,19 +225,37 @@ impl<'a> Frame<'a> {
         let mut fold = Fold::new(&self.grid);
         let mut rest = Some(span);
         while let Some(range) = rest {
-            let (parts, more) = snapshot.parts(self.symbol, self.source, range, Direction::Forward, u64::MAX).await?;
-            parts.into_iter().for_each(|part| fold.push(part));
+            let (parts, more) = snapshot
+                .parts(
+                    self.symbol,
+                    self.source,
+                    range,
+                    Direction::Forward,
+                    u64::MAX,
+                )
+                .await?;
+            fold.extend(parts);
             rest = more;
         }
         Ok(fold.finish())
     }
 
     /// The last price before a boundary.
-    async fn close_before(&self, snapshot: &mut Snapshot, before: i64) -> Result<Option<Edge>, ApiError> {
-        let first = self.symbol.entry.first_tick.map(|first| self.grid.bucket(first).start);
+    async fn close_before(
+        &self,
+        snapshot: &mut Snapshot,
+        before: i64,
+    ) -> Result<Option<Edge>, ApiError> {
+        let first = self
+            .symbol
+            .entry
+            .first_tick
+            .map(|first| self.grid.bucket(first).start);
         let mut rest = first.map(|from| Range { from, to: before });
         while let Some(range) = rest {
-            let (parts, more) = snapshot.parts(self.symbol, self.source, range, Direction::Backward, SINGLE).await?;
+            let (parts, more) = snapshot
+                .parts(self.symbol, self.source, range, Direction::Backward, SINGLE)
+                .await?;
             if let Some(candle) = parts.into_iter().find_map(|part| part.candle) {
                 return Ok(Some(candle.close));
             }

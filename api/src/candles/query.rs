@@ -9,7 +9,9 @@ use crate::cursor;
 use crate::params::{Params, When};
 use crate::problem::{ApiError, Fault};
 
-const NAMES: [&str; 10] = ["interval", "tz", "from", "to", "limit", "order", "partial", "fill", "numbers", "cursor"];
+const NAMES: [&str; 10] = [
+    "interval", "tz", "from", "to", "limit", "order", "partial", "fill", "numbers", "cursor",
+];
 const DEFAULT_LIMIT: u32 = 500;
 const MAX_LIMIT: u32 = 10_000;
 
@@ -78,18 +80,34 @@ impl Query {
         let interval = params.interval("interval");
         let tz = params.zone("tz");
         let (from, to) = (params.when("from"), params.when("to"));
-        let limit = params.number("limit", 1..=MAX_LIMIT).unwrap_or(DEFAULT_LIMIT);
+        let limit = params
+            .number("limit", 1..=MAX_LIMIT)
+            .unwrap_or(DEFAULT_LIMIT);
         let descending = params.choice("order", &[("asc", false), ("desc", true)]);
         let partial = params.choice("partial", &[("exclude", false), ("include", true)]);
-        let fill = params.choice("fill", &[("none", Fill::None), ("null", Fill::Null), ("previous", Fill::Previous)]);
+        let fill = params.choice(
+            "fill",
+            &[
+                ("none", Fill::None),
+                ("null", Fill::Null),
+                ("previous", Fill::Previous),
+            ],
+        );
         let quoted = params.choice("numbers", &[("number", false), ("string", true)]);
         let binding = binding(symbol, &params);
         let position = params.value("cursor", |text| {
-            let fault = || Fault::new("cursor", "not a cursor of this query: repeat it with nothing but the cursor changed");
+            let fault = || {
+                Fault::new(
+                    "cursor",
+                    "not a cursor of this query: repeat it with nothing but the cursor changed",
+                )
+            };
             cursor::open(text, &binding).ok_or_else(fault)
         });
         params.check()?;
-        let Some(interval) = interval else { return Err(ApiError::Parameters(Vec::new())) };
+        let Some(interval) = interval else {
+            return Err(ApiError::Parameters(Vec::new()));
+        };
         Ok(Self {
             params,
             symbol: symbol.to_owned(),
@@ -111,9 +129,15 @@ impl Query {
     /// # Errors
     /// When `from` is after `to`.
     pub(crate) fn bounds(&self, tz: Tz) -> Result<(Option<i64>, Option<i64>), ApiError> {
-        let (from, to) = (self.from.map(|when| when.micros(tz)), self.to.map(|when| when.micros(tz)));
+        let (from, to) = (
+            self.from.map(|when| when.micros(tz)),
+            self.to.map(|when| when.micros(tz)),
+        );
         match (from, to) {
-            (Some(from), Some(to)) if from > to => Err(ApiError::Parameters(vec![Fault::new("from", "is after to")])),
+            (Some(from), Some(to)) if from > to => Err(ApiError::Parameters(vec![Fault::new(
+                "from",
+                "is after to",
+            )])),
             bounds => Ok(bounds),
         }
     }
@@ -146,25 +170,47 @@ mod tests {
 
     fn faults(query: &str) -> Vec<String> {
         match read(query) {
-            Err(ApiError::Parameters(faults)) => faults.into_iter().map(|fault| fault.parameter).collect(),
+            Err(ApiError::Parameters(faults)) => {
+                faults.into_iter().map(|fault| fault.parameter).collect()
+            }
             other => panic!("{query}: {other:?}"),
         }
     }
 
     #[test]
     fn parameters_that_are_not_there_yet_are_unknown() {
-        assert_eq!(faults("interval=1d&anchor=first&fields=open&format=csv"), ["anchor", "fields", "format"]);
+        assert_eq!(
+            faults("interval=1d&anchor=first&fields=open&format=csv"),
+            ["anchor", "fields", "format"]
+        );
         assert_eq!(faults(""), ["interval"]);
-        assert_eq!(faults("interval=1mo&limit=10001&order=up&partial=yes&fill=linear&numbers=float&cursor=x").len(), 7);
+        assert_eq!(
+            faults(
+                "interval=1mo&limit=10001&order=up&partial=yes&fill=linear&numbers=float&cursor=x"
+            )
+            .len(),
+            7
+        );
     }
 
     #[test]
     fn a_cursor_is_bound_to_its_query() {
         let query = read("interval=1d&limit=2").unwrap();
         let (cursor, next) = query.next(Position { last: 5, until: 9 });
-        assert_eq!(read(&next).unwrap().position, Some(Position { last: 5, until: 9 }));
-        assert_eq!(faults(&format!("interval=1d&limit=3&cursor={cursor}")), ["cursor"]);
-        let other = Query::read(&format!("/v1/candles/B?interval=1d&limit=2&cursor={cursor}").parse().unwrap(), "B");
+        assert_eq!(
+            read(&next).unwrap().position,
+            Some(Position { last: 5, until: 9 })
+        );
+        assert_eq!(
+            faults(&format!("interval=1d&limit=3&cursor={cursor}")),
+            ["cursor"]
+        );
+        let other = Query::read(
+            &format!("/v1/candles/B?interval=1d&limit=2&cursor={cursor}")
+                .parse()
+                .unwrap(),
+            "B",
+        );
         assert!(matches!(other, Err(ApiError::Parameters(_))));
     }
 

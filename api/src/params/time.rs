@@ -52,7 +52,10 @@ pub(super) fn parse(name: &str, text: &str) -> Result<When, Fault> {
         }
     }
     // An unescaped + of an offset arrives as a space; nothing else can stand there.
-    let plus = text.len().checked_sub(6).filter(|at| text.is_char_boundary(*at) && text[*at..].starts_with(' '));
+    let plus = text
+        .len()
+        .checked_sub(6)
+        .filter(|at| text.is_char_boundary(*at) && text[*at..].starts_with(' '));
     let repaired = plus.map(|at| format!("{}+{}", &text[..at], &text[at + 1..]));
     match DateTime::parse_from_rfc3339(repaired.as_deref().unwrap_or(text)) {
         Ok(time) if years(time.naive_utc().year()) => Ok(When::Instant(time.timestamp_micros())),
@@ -71,19 +74,48 @@ mod tests {
     #[test]
     fn times_dates_and_milliseconds_are_read() {
         let instant = |text: &str| parse("from", text).map(|when| when.micros(Tz::UTC));
-        for text in ["2024-03-10T05:00:00Z", "2024-03-10T06:00:00+01:00", "2024-03-10T06:00:00 01:00", "1710046800000"] {
+        for text in [
+            "2024-03-10T05:00:00Z",
+            "2024-03-10T06:00:00+01:00",
+            "2024-03-10T06:00:00 01:00",
+            "1710046800000",
+        ] {
             assert_eq!(instant(text), Ok(1_710_046_800_000_000), "{text}");
         }
-        assert_eq!(parse("from", "2024-03-10").map(|w| w.micros(Tz::America__New_York)), Ok(1_710_046_800_000_000));
-        assert_eq!(instant("2024-03-10T05:00:00.1234567Z"), Ok(1_710_046_800_123_456));
+        assert_eq!(
+            parse("from", "2024-03-10").map(|w| w.micros(Tz::America__New_York)),
+            Ok(1_710_046_800_000_000)
+        );
+        assert_eq!(
+            instant("2024-03-10T05:00:00.1234567Z"),
+            Ok(1_710_046_800_123_456)
+        );
     }
 
     #[test]
     fn seconds_and_texts_that_are_no_time_are_refused() {
-        assert_eq!(parse("from", "1710046800").unwrap_err().hint.as_deref(), Some("1710046800000"));
+        assert_eq!(
+            parse("from", "1710046800").unwrap_err().hint.as_deref(),
+            Some("1710046800000")
+        );
         for text in [
-            "", "0", "-5", "now", "2024-3-1", "+2024-03-01", "2024-13-01", "2024-02-30", "2024-03-10T05:00:00", "99999-01-01", "0000-01-01",
-            "9223372036854775807", "99999999999999999999", "1710046800000000000", "2024-03-10T05:00:00+01", "é2024-03", "12345é",
+            "",
+            "0",
+            "-5",
+            "now",
+            "2024-3-1",
+            "+2024-03-01",
+            "2024-13-01",
+            "2024-02-30",
+            "2024-03-10T05:00:00",
+            "99999-01-01",
+            "0000-01-01",
+            "9223372036854775807",
+            "99999999999999999999",
+            "1710046800000000000",
+            "2024-03-10T05:00:00+01",
+            "é2024-03",
+            "12345é",
         ] {
             assert!(parse("from", text).is_err(), "{text}");
         }

@@ -53,19 +53,40 @@ impl Part {
             None
         };
         let updated_at = row.try_get::<DateTime<Utc>, _>(13)?.timestamp_micros();
-        let changes = Changes { covers: Range { from: time, to: time + 1 }, revision: row.try_get(12)?, updated_at };
-        Ok(Self { time, candle, changes: Some(changes) })
+        let changes = Changes {
+            covers: Range {
+                from: time,
+                to: time + 1,
+            },
+            revision: row.try_get(12)?,
+            updated_at,
+        };
+        Ok(Self {
+            time,
+            candle,
+            changes: Some(changes),
+        })
     }
 }
 
 fn edge(row: &PgRow, key: usize, price: usize) -> Result<Edge, ApiError> {
     let event_time = EventTime::from(row.try_get::<DateTime<Utc>, _>(key)?);
-    let key = TickKey { event_time, sequence: row.try_get(key + 1)? };
-    Ok(Edge { key, price: number(row, price)? })
+    let key = TickKey {
+        event_time,
+        sequence: row.try_get(key + 1)?,
+    };
+    Ok(Edge {
+        key,
+        price: number(row, price)?,
+    })
 }
 
 /// A numeric, read as text.
-pub(super) fn number<T: std::str::FromStr<Err: std::fmt::Display>>(row: &PgRow, column: usize) -> Result<T, ApiError> {
+pub(super) fn number<T: std::str::FromStr<Err: std::fmt::Display>>(
+    row: &PgRow,
+    column: usize,
+) -> Result<T, ApiError> {
     let text: &str = row.try_get(column)?;
-    text.parse().map_err(|error| ApiError::Data(format!("{text:?} in column {column}: {error}")))
+    text.parse()
+        .map_err(|error| ApiError::Data(format!("{text:?} in column {column}: {error}")))
 }

@@ -22,7 +22,8 @@ const MINUTES_FORWARD: &str = "select open_time, trades, revision, updated_at fr
      where symbol_id = $1 and open_time >= $2 and open_time < $3 order by open_time limit $4";
 const MINUTES_BACKWARD: &str = "select open_time, trades, revision, updated_at from candles_1m \
      where symbol_id = $1 and open_time >= $2 and open_time < $3 order by open_time desc limit $4";
-const TICKS: &str = "select event_time, sequence, price::text, size::text from ticks_between($1, $2, $3)";
+const TICKS: &str =
+    "select event_time, sequence, price::text, size::text from ticks_between($1, $2, $3)";
 
 struct Minute {
     open: i64,
@@ -34,13 +35,24 @@ struct Minute {
 impl Minute {
     /// The part that bears its changes, at the end of the minute that is walked over first.
     fn part(&self, read: Range, direction: Direction) -> Part {
-        let covers = Range { from: self.open, to: self.open + MINUTE };
+        let covers = Range {
+            from: self.open,
+            to: self.open + MINUTE,
+        };
         let time = match direction {
             Direction::Forward => covers.from.max(read.from),
             Direction::Backward => covers.to.min(read.to) - 1,
         };
-        let changes = Changes { covers, revision: self.revision, updated_at: self.updated_at };
-        Part { time, candle: None, changes: Some(changes) }
+        let changes = Changes {
+            covers,
+            revision: self.revision,
+            updated_at: self.updated_at,
+        };
+        Part {
+            time,
+            candle: None,
+            changes: Some(changes),
+        }
     }
 }
 
@@ -54,16 +66,31 @@ pub(super) async fn parts(
     rows: u64,
 ) -> Result<(Vec<Part>, Option<Range>), ApiError> {
     let (minutes, more) = minutes(connection, symbol, range, direction, rows).await?;
-    let (Some(first), Some(last)) = (minutes.iter().map(|m| m.open).min(), minutes.iter().map(|m| m.open).max()) else {
+    let (Some(first), Some(last)) = (
+        minutes.iter().map(|m| m.open).min(),
+        minutes.iter().map(|m| m.open).max(),
+    ) else {
         return Ok((Vec::new(), None));
     };
-    let read = Range { from: range.from.max(first), to: range.to.min(last + MINUTE) };
+    let read = Range {
+        from: range.from.max(first),
+        to: range.to.min(last + MINUTE),
+    };
     let rest = more.then_some(match direction {
-        Direction::Forward => Range { from: read.to, ..range },
-        Direction::Backward => Range { to: read.from, ..range },
+        Direction::Forward => Range {
+            from: read.to,
+            ..range
+        },
+        Direction::Backward => Range {
+            to: read.from,
+            ..range
+        },
     });
 
-    let mut parts: Vec<Part> = minutes.iter().map(|minute| minute.part(read, direction)).collect();
+    let mut parts: Vec<Part> = minutes
+        .iter()
+        .map(|minute| minute.part(read, direction))
+        .collect();
     if minutes.iter().any(|minute| minute.trades > 0) {
         parts.extend(ticks(connection, symbol, read).await?);
     }
@@ -75,19 +102,34 @@ pub(super) async fn parts(
     Ok((parts, rest.filter(|rest| !rest.is_empty())))
 }
 
-async fn ticks(connection: &mut PgConnection, symbol: &Symbol, range: Range) -> Result<Vec<Part>, ApiError> {
-    let query = sqlx::query(TICKS).bind(&symbol.name).bind(timestamp(range.from)).bind(timestamp(range.to));
+async fn ticks(
+    connection: &mut PgConnection,
+    symbol: &Symbol,
+    range: Range,
+) -> Result<Vec<Part>, ApiError> {
+    let query = sqlx::query(TICKS)
+        .bind(&symbol.name)
+        .bind(timestamp(range.from))
+        .bind(timestamp(range.to));
     let mut parts = Vec::new();
     for row in query.fetch_all(connection).await? {
         let event_time = EventTime::from(row.try_get::<DateTime<Utc>, _>(0)?);
         let tick = Tick {
-            key: TickKey { event_time, sequence: row.try_get(1)? },
-            price: Price::new(number(&row, 2)?).map_err(|error| ApiError::Data(error.to_string()))?,
+            key: TickKey {
+                event_time,
+                sequence: row.try_get(1)?,
+            },
+            price: Price::new(number(&row, 2)?)
+                .map_err(|error| ApiError::Data(error.to_string()))?,
             size: Size::new(number(&row, 3)?).map_err(|error| ApiError::Data(error.to_string()))?,
             revision: 0,
             cancelled: false,
         };
-        parts.push(Part { time: event_time.micros(), candle: Some(Candle::of(&tick)), changes: None });
+        parts.push(Part {
+            time: event_time.micros(),
+            candle: Some(Candle::of(&tick)),
+            changes: None,
+        });
     }
     Ok(parts)
 }

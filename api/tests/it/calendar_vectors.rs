@@ -6,8 +6,15 @@ use crate::fixture::{Fixture, Trade, at};
 
 /// A trade each half hour, so that every bucket of an hour or more has one.
 fn half_hours(from: &str, to: &str) -> Vec<Trade> {
-    let (from, to) = (at(from), at(to));
-    (0..).map(|n| from + n * 1_800_000_000).take_while(|time| *time < to).map(|time| Trade { time, sequence: 1, price: 100, size: 100 }).collect()
+    let times = (at(from)..at(to)).step_by(1_800_000_000);
+    times
+        .map(|time| Trade {
+            time,
+            sequence: 1,
+            price: 100,
+            size: 100,
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -22,23 +29,76 @@ async fn each_vector_of_the_contract_holds_with_and_without_fill() {
     fixture.add_trades("UTC", "UTC", &trades).await;
 
     for (interval, tz, from, to, starts) in [
-        ("1d", "America/New_York", "2013-11-02T04:00:00Z", "2013-11-06T00:00:00Z", "11-02T04 11-03T04 11-04T05 11-05T05"),
-        ("1d", "America/New_York", "2024-03-09T05:00:00Z", "2024-03-12T00:00:00Z", "03-09T05 03-10T05 03-11T04"),
-        ("1h", "America/New_York", "2024-03-10T05:00:00Z", "2024-03-10T09:00:00Z", "03-10T05 03-10T06 03-10T07 03-10T08"),
-        ("2h", "America/New_York", "2024-03-10T05:00:00Z", "2024-03-10T13:00:00Z", "03-10T05 03-10T08 03-10T10 03-10T12"),
-        ("4h", "America/New_York", "2024-03-10T05:00:00Z", "2024-03-11T05:00:00Z", "03-10T05 03-10T08 03-10T12 03-10T16 03-10T20 03-11T00 03-11T04"),
-        ("1h", "America/New_York", "2024-11-03T04:00:00Z", "2024-11-03T08:00:00Z", "11-03T04 11-03T05 11-03T06 11-03T07"),
-        ("4h", "America/New_York", "2024-11-03T04:00:00Z", "2024-11-04T06:00:00Z", "11-03T04 11-03T09 11-03T13 11-03T17 11-03T21 11-04T01 11-04T05"),
-        ("1h", "Australia/Sydney", "2024-04-06T13:00:00Z", "2024-04-06T18:00:00Z", "04-06T13 04-06T14 04-06T15 04-06T16 04-06T17"),
+        (
+            "1d",
+            "America/New_York",
+            "2013-11-02T04:00:00Z",
+            "2013-11-06T00:00:00Z",
+            "11-02T04 11-03T04 11-04T05 11-05T05",
+        ),
+        (
+            "1d",
+            "America/New_York",
+            "2024-03-09T05:00:00Z",
+            "2024-03-12T00:00:00Z",
+            "03-09T05 03-10T05 03-11T04",
+        ),
+        (
+            "1h",
+            "America/New_York",
+            "2024-03-10T05:00:00Z",
+            "2024-03-10T09:00:00Z",
+            "03-10T05 03-10T06 03-10T07 03-10T08",
+        ),
+        (
+            "2h",
+            "America/New_York",
+            "2024-03-10T05:00:00Z",
+            "2024-03-10T13:00:00Z",
+            "03-10T05 03-10T08 03-10T10 03-10T12",
+        ),
+        (
+            "4h",
+            "America/New_York",
+            "2024-03-10T05:00:00Z",
+            "2024-03-11T05:00:00Z",
+            "03-10T05 03-10T08 03-10T12 03-10T16 03-10T20 03-11T00 03-11T04",
+        ),
+        (
+            "1h",
+            "America/New_York",
+            "2024-11-03T04:00:00Z",
+            "2024-11-03T08:00:00Z",
+            "11-03T04 11-03T05 11-03T06 11-03T07",
+        ),
+        (
+            "4h",
+            "America/New_York",
+            "2024-11-03T04:00:00Z",
+            "2024-11-04T06:00:00Z",
+            "11-03T04 11-03T09 11-03T13 11-03T17 11-03T21 11-04T01 11-04T05",
+        ),
+        (
+            "1h",
+            "Australia/Sydney",
+            "2024-04-06T13:00:00Z",
+            "2024-04-06T18:00:00Z",
+            "04-06T13 04-06T14 04-06T15 04-06T16 04-06T17",
+        ),
     ] {
         for symbol in ["NY", "UTC"] {
             for fill in ["none", "null", "previous"] {
                 // WHEN the candles are asked for, in the symbol's own zone and in another
-                let target = format!("/v1/candles/{symbol}?interval={interval}&tz={tz}&from={from}&to={to}&fill={fill}");
+                let target = format!(
+                    "/v1/candles/{symbol}?interval={interval}&tz={tz}&from={from}&to={to}&fill={fill}"
+                );
                 let found = fixture.column(&target, "open_time").await;
                 // THEN they start where the contract says
                 let year = &from[..5];
-                let expected: Vec<Value> = starts.split(' ').map(|start| format!("{year}{start}:00:00Z").into()).collect();
+                let expected: Vec<Value> = starts
+                    .split(' ')
+                    .map(|start| format!("{year}{start}:00:00Z").into())
+                    .collect();
                 assert_eq!(found, expected, "{target}");
             }
         }
@@ -52,16 +112,39 @@ async fn each_vector_of_the_contract_holds_with_and_without_fill() {
 #[tokio::test]
 async fn hours_in_kolkata_start_at_half_past_and_odd_minutes_restart_at_midnight() {
     let fixture = Fixture::new().await;
-    fixture.add_trades("A", "UTC", &half_hours("2024-01-01T00:00:00Z", "2024-01-04T00:00:00Z")).await;
+    fixture
+        .add_trades(
+            "A",
+            "UTC",
+            &half_hours("2024-01-01T00:00:00Z", "2024-01-04T00:00:00Z"),
+        )
+        .await;
     let range = "from=2024-01-01T18:30:00Z&to=2024-01-02T03:00:00Z&tz=Asia/Kolkata";
-    let hours = fixture.column(&format!("/v1/candles/A?interval=1h&{range}"), "open_time").await;
+    let hours = fixture
+        .column(&format!("/v1/candles/A?interval=1h&{range}"), "open_time")
+        .await;
     assert_eq!(hours[..2], ["2024-01-01T18:30:00Z", "2024-01-01T19:30:00Z"]);
-    let hours = fixture.column(&format!("/v1/candles/A?interval=4h&{range}"), "open_time").await;
-    assert_eq!(hours, ["2024-01-01T18:30:00Z", "2024-01-01T22:30:00Z", "2024-01-02T02:30:00Z"]);
-    let sevens = "/v1/candles/A?interval=7m&fill=null&from=2024-01-01T23:48:00Z&to=2024-01-02T00:08:00Z";
+    let hours = fixture
+        .column(&format!("/v1/candles/A?interval=4h&{range}"), "open_time")
+        .await;
+    assert_eq!(
+        hours,
+        [
+            "2024-01-01T18:30:00Z",
+            "2024-01-01T22:30:00Z",
+            "2024-01-02T02:30:00Z"
+        ]
+    );
+    let sevens =
+        "/v1/candles/A?interval=7m&fill=null&from=2024-01-01T23:48:00Z&to=2024-01-02T00:08:00Z";
     assert_eq!(
         fixture.column(sevens, "open_time").await,
-        ["2024-01-01T23:48:00Z", "2024-01-01T23:55:00Z", "2024-01-02T00:00:00Z", "2024-01-02T00:07:00Z"]
+        [
+            "2024-01-01T23:48:00Z",
+            "2024-01-01T23:55:00Z",
+            "2024-01-02T00:00:00Z",
+            "2024-01-02T00:07:00Z"
+        ]
     );
 }
 
@@ -69,10 +152,25 @@ async fn hours_in_kolkata_start_at_half_past_and_odd_minutes_restart_at_midnight
 async fn ticks_of_one_instant_open_and_close_by_sequence() {
     let fixture = Fixture::new().await;
     let time = at("2024-01-02T10:00:00Z");
-    let trades = [Trade { time, sequence: 2, price: 1100, size: 100 }, Trade { time, sequence: 1, price: 1000, size: 100 }];
+    let trades = [
+        Trade {
+            time,
+            sequence: 2,
+            price: 1100,
+            size: 100,
+        },
+        Trade {
+            time,
+            sequence: 1,
+            price: 1000,
+            size: 100,
+        },
+    ];
     fixture.add_trades("A", "UTC", &trades).await;
     for interval in ["1s", "1m", "1h", "1d", "1w", "1M", "1q", "1y"] {
-        let answer = fixture.get(&format!("/v1/candles/A?interval={interval}")).await;
+        let answer = fixture
+            .get(&format!("/v1/candles/A?interval={interval}"))
+            .await;
         assert!(answer.text.contains(r#""open":10,"high":11,"low":10,"close":11,"volume":2,"turnover":21,"vwap":10.5,"trades":2"#), "{}", answer.text);
     }
 }

@@ -12,16 +12,30 @@ use crate::fixture::{Fixture, Trade, at, send};
 async fn all_faults_of_a_request_are_told_with_its_id() {
     let fixture = Fixture::new().await;
     let target = "/v1/candles/A?interval=1mo&limit=0&anchor=first&from=1700000000&tz=EST";
-    let answer = fixture.send(Method::GET, target, &[("x-request-id", "mine-1")]).await;
+    let answer = fixture
+        .send(Method::GET, target, &[("x-request-id", "mine-1")])
+        .await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.headers["content-type"], "application/problem+json");
     assert_eq!(answer.headers["x-request-id"], "mine-1");
     let body = answer.json();
-    assert_eq!((&body["status"], &body["instance"], &body["title"]), (&json!(400), &json!("mine-1"), &json!("Bad Request")));
-    let mut named: Vec<_> = body["errors"].as_array().unwrap().iter().map(|fault| fault["parameter"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&body["status"], &body["instance"], &body["title"]),
+        (&json!(400), &json!("mine-1"), &json!("Bad Request"))
+    );
+    let mut named: Vec<_> = body["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fault| fault["parameter"].as_str().unwrap())
+        .collect();
     named.sort_unstable();
     assert_eq!(named, ["anchor", "from", "interval", "limit", "tz"]);
-    assert!(answer.text.contains(r#""hint":"1M""#) && answer.text.contains(r#""hint":"1700000000000""#), "{}", answer.text);
+    assert!(
+        answer.text.contains(r#""hint":"1M""#) && answer.text.contains(r#""hint":"1700000000000""#),
+        "{}",
+        answer.text
+    );
 }
 
 #[tokio::test]
@@ -37,14 +51,32 @@ async fn unknown_symbols_and_paths_and_methods_are_problems() {
         (Method::GET, "/", 404),
         (Method::POST, "/v1/symbols", 405),
         (Method::DELETE, "/stocks/time-series/A", 405),
-        (Method::GET, "/v1/candles/EMPTY?interval=1d&from=2024-01-02&to=2024-01-01", 400),
-        (Method::GET, "/v1/candles/EMPTY?interval=1d&interval=1d", 400),
+        (
+            Method::GET,
+            "/v1/candles/EMPTY?interval=1d&from=2024-01-02&to=2024-01-01",
+            400,
+        ),
+        (
+            Method::GET,
+            "/v1/candles/EMPTY?interval=1d&interval=1d",
+            400,
+        ),
     ] {
         let answer = fixture.send(method.clone(), target, &[]).await;
         assert_eq!(answer.status, status, "{target}");
         let body = answer.json();
-        assert_eq!((&body["status"], &body["instance"]), (&json!(status), &json!(answer.headers["x-request-id"].to_str().unwrap())), "{target}");
-        assert_eq!(answer.headers.get("allow").map(|v| v.to_str().unwrap()), (status == 405).then_some("GET, HEAD, OPTIONS"));
+        assert_eq!(
+            (&body["status"], &body["instance"]),
+            (
+                &json!(status),
+                &json!(answer.headers["x-request-id"].to_str().unwrap())
+            ),
+            "{target}"
+        );
+        assert_eq!(
+            answer.headers.get("allow").map(|v| v.to_str().unwrap()),
+            (status == 405).then_some("GET, HEAD, OPTIONS")
+        );
     }
     let long = format!("/v1/symbols?q={}", "x".repeat(9_000));
     assert_eq!(fixture.get(&long).await.status, 414);
@@ -53,14 +85,25 @@ async fn unknown_symbols_and_paths_and_methods_are_problems() {
     assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
     let head = fixture.send(Method::HEAD, "/v1/symbols/NONE", &[]).await;
     assert_eq!((head.status.as_u16(), head.text.as_str()), (404, ""));
-    assert_eq!(fixture.send(Method::OPTIONS, "/v1/symbols", &[]).await.status, 204);
+    assert_eq!(
+        fixture
+            .send(Method::OPTIONS, "/v1/symbols", &[])
+            .await
+            .status,
+        204
+    );
 }
 
 #[tokio::test]
 async fn a_known_symbol_without_candles_in_the_range_is_no_error() {
     let fixture = Fixture::new().await;
     fixture.add_symbol("EMPTY", "Asia/Kolkata").await;
-    let trade = Trade { time: at("2024-01-01T00:00:30Z"), sequence: 1, price: 100, size: 0 };
+    let trade = Trade {
+        time: at("2024-01-01T00:00:30Z"),
+        sequence: 1,
+        price: 100,
+        size: 0,
+    };
     fixture.add_trades("A", "UTC", &[trade]).await;
     assert_eq!(
         fixture.json("/v1/candles/EMPTY?interval=60m").await,
@@ -69,24 +112,48 @@ async fn a_known_symbol_without_candles_in_the_range_is_no_error() {
             "available": {"first": null, "last": null}, "candles": [], "next_cursor": null,
         })
     );
-    let body = fixture.json("/v1/candles/A?interval=1h&from=2020-01-01&to=2020-01-02").await;
-    assert_eq!((&body["from"], &body["candles"]), (&json!("2020-01-01"), &json!([])));
-    assert_eq!(body["available"], json!({"first": "2024-01-01T00:00:00Z", "last": "2024-01-01T00:00:00Z"}));
+    let body = fixture
+        .json("/v1/candles/A?interval=1h&from=2020-01-01&to=2020-01-02")
+        .await;
+    assert_eq!(
+        (&body["from"], &body["candles"]),
+        (&json!("2020-01-01"), &json!([]))
+    );
+    assert_eq!(
+        body["available"],
+        json!({"first": "2024-01-01T00:00:00Z", "last": "2024-01-01T00:00:00Z"})
+    );
     // Without volume there is no average price.
-    assert_eq!(fixture.column("/v1/candles/A?interval=1h", "vwap").await, [serde_json::Value::Null]);
+    assert_eq!(
+        fixture.column("/v1/candles/A?interval=1h", "vwap").await,
+        [serde_json::Value::Null]
+    );
 }
 
 #[tokio::test]
 async fn a_statement_that_takes_too_long_is_504() {
     // GIVEN a lock that readers wait for, and a short limit
     let fixture = Fixture::new().await;
-    fixture.execute("alter role market_data_api set lock_timeout = 0").await;
+    fixture
+        .execute("alter role market_data_api set lock_timeout = 0")
+        .await;
     let mut lock = fixture.pool.begin().await.unwrap();
-    sqlx::query("lock table symbols in access exclusive mode").execute(&mut *lock).await.unwrap();
+    sqlx::query("lock table symbols in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
     let mut config = ApiConfig::default();
-    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut *lock).await.unwrap();
-    let port: String = sqlx::query_scalar("select current_setting('port')").fetch_one(&mut *lock).await.unwrap();
-    config.database.url = DatabaseUrl::new(&format!("postgres://market_data_api@127.0.0.1:{port}/{name}"));
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&mut *lock)
+        .await
+        .unwrap();
+    let port: String = sqlx::query_scalar("select current_setting('port')")
+        .fetch_one(&mut *lock)
+        .await
+        .unwrap();
+    config.database.url = DatabaseUrl::new(&format!(
+        "postgres://market_data_api@127.0.0.1:{port}/{name}"
+    ));
     config.database.statement_timeout = std::time::Duration::from_millis(200);
     let app = App::new(&config).unwrap();
     // WHEN a read meets it
@@ -105,14 +172,36 @@ async fn a_database_that_is_away_is_503_and_not_ready() {
     config.database.connect_timeout = std::time::Duration::from_millis(200);
     let app = App::new(&config).unwrap();
     // WHEN and THEN
-    for target in ["/v1/symbols", "/v1/candles/A?interval=1d", "/stocks/time-series/A"] {
+    for target in [
+        "/v1/symbols",
+        "/v1/candles/A?interval=1d",
+        "/stocks/time-series/A",
+    ] {
         let answer = send(&app.router(), Method::GET, target, &[]).await;
-        assert_eq!((answer.status.as_u16(), answer.headers["retry-after"].to_str().unwrap()), (503, "1"), "{target}: {}", answer.text);
+        assert_eq!(
+            (
+                answer.status.as_u16(),
+                answer.headers["retry-after"].to_str().unwrap()
+            ),
+            (503, "1"),
+            "{target}: {}",
+            answer.text
+        );
     }
     let answer = send(&app.router(), Method::GET, "/_healthcheck", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.text.as_str()), (503, ""));
-    assert_eq!(send(&app.admin_router(), Method::GET, "/readyz", &[]).await.status, 503);
-    assert_eq!(send(&app.admin_router(), Method::GET, "/livez", &[]).await.status, 200);
+    assert_eq!(
+        send(&app.admin_router(), Method::GET, "/readyz", &[])
+            .await
+            .status,
+        503
+    );
+    assert_eq!(
+        send(&app.admin_router(), Method::GET, "/livez", &[])
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -122,7 +211,9 @@ async fn health_and_metrics_tell_of_requests() {
     assert_eq!((health.status.as_u16(), health.text.as_str()), (200, ""));
     fixture.get("/v1/candles/NONE?interval=1d").await;
     fixture.get("/v1/whatever").await;
-    let metrics = send(&fixture.app.admin_router(), Method::GET, "/metrics", &[]).await.text;
+    let metrics = send(&fixture.app.admin_router(), Method::GET, "/metrics", &[])
+        .await
+        .text;
     for line in [
         r#"api_http_request_duration_seconds_count{method="GET",route="/v1/candles/{symbol}",status="4xx"} 1"#,
         r#"api_http_request_duration_seconds_count{method="GET",route="unmatched",status="4xx"} 1"#,
@@ -130,5 +221,10 @@ async fn health_and_metrics_tell_of_requests() {
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
-    assert_eq!(send(&fixture.app.admin_router(), Method::GET, "/readyz", &[]).await.status, 200);
+    assert_eq!(
+        send(&fixture.app.admin_router(), Method::GET, "/readyz", &[])
+            .await
+            .status,
+        200
+    );
 }

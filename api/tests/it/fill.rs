@@ -6,8 +6,16 @@ use crate::fixture::{Fixture, Trade, at};
 
 async fn fixture() -> Fixture {
     let fixture = Fixture::new().await;
-    let trade = |time, price| Trade { time: at(time), sequence: 1, price, size: 100 };
-    let trades = [trade("2024-01-01T00:01:00Z", 1000), trade("2024-01-01T00:04:30Z", 1250)];
+    let trade = |time, price| Trade {
+        time: at(time),
+        sequence: 1,
+        price,
+        size: 100,
+    };
+    let trades = [
+        trade("2024-01-01T00:01:00Z", 1000),
+        trade("2024-01-01T00:04:30Z", 1250),
+    ];
     fixture.add_trades("A", "UTC", &trades).await;
     fixture
 }
@@ -18,12 +26,28 @@ async fn a_gap_is_filled_with_the_close_before_or_with_nulls() {
     let wide = "/v1/candles/A?interval=1m&from=2023-12-31&to=2024-01-02";
     for (fill, closes, filled) in [
         ("none", json!([10, 12.5]), json!([false, false])),
-        ("null", json!([10, null, null, 12.5]), json!([false, true, true, false])),
-        ("previous", json!([10, 10, 10, 12.5]), json!([false, true, true, false])),
+        (
+            "null",
+            json!([10, null, null, 12.5]),
+            json!([false, true, true, false]),
+        ),
+        (
+            "previous",
+            json!([10, 10, 10, 12.5]),
+            json!([false, true, true, false]),
+        ),
     ] {
         let target = format!("{wide}&fill={fill}");
-        assert_eq!(json!(fixture.column(&target, "close").await), closes, "{fill}");
-        assert_eq!(json!(fixture.column(&target, "filled").await), filled, "{fill}");
+        assert_eq!(
+            json!(fixture.column(&target, "close").await),
+            closes,
+            "{fill}"
+        );
+        assert_eq!(
+            json!(fixture.column(&target, "filled").await),
+            filled,
+            "{fill}"
+        );
     }
     let row = &fixture.json(&format!("{wide}&fill=previous")).await["candles"][1];
     assert_eq!(
@@ -39,10 +63,30 @@ async fn a_gap_is_filled_with_the_close_before_or_with_nulls() {
 #[tokio::test]
 async fn the_close_before_a_page_or_a_range_is_looked_up() {
     let fixture = fixture().await;
-    for query in ["interval=1m&from=2024-01-01T00:02:00Z&to=2024-01-01T00:04:00Z", "interval=1m&to=2024-01-01T00:04:00Z&limit=2", "interval=20s&to=2024-01-01T00:02:40Z&limit=2"] {
+    for query in [
+        "interval=1m&from=2024-01-01T00:02:00Z&to=2024-01-01T00:04:00Z",
+        "interval=1m&to=2024-01-01T00:04:00Z&limit=2",
+        "interval=20s&to=2024-01-01T00:02:40Z&limit=2",
+    ] {
         let target = format!("/v1/candles/A?fill=previous&{query}");
         assert_eq!(fixture.column(&target, "close").await, [10, 10], "{query}");
     }
-    assert!(fixture.column("/v1/candles/A?fill=previous&interval=1m&to=2024-01-01T00:01:00Z", "close").await.is_empty());
-    assert!(fixture.column("/v1/candles/A?fill=previous&interval=1m&from=2024-01-01T00:05:00Z", "close").await.is_empty());
+    assert!(
+        fixture
+            .column(
+                "/v1/candles/A?fill=previous&interval=1m&to=2024-01-01T00:01:00Z",
+                "close"
+            )
+            .await
+            .is_empty()
+    );
+    assert!(
+        fixture
+            .column(
+                "/v1/candles/A?fill=previous&interval=1m&from=2024-01-01T00:05:00Z",
+                "close"
+            )
+            .await
+            .is_empty()
+    );
 }

@@ -52,7 +52,9 @@ impl Answer {
 }
 
 pub(crate) fn at(text: &str) -> i64 {
-    DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros()
+    DateTime::parse_from_rfc3339(text)
+        .unwrap()
+        .timestamp_micros()
 }
 
 fn timestamp(micros: i64) -> DateTime<Utc> {
@@ -61,23 +63,38 @@ fn timestamp(micros: i64) -> DateTime<Utc> {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        let server = SERVER.get_or_init(async || Postgres::temporary(NEWEST).await.unwrap()).await;
+        let server = SERVER
+            .get_or_init(async || Postgres::temporary(NEWEST).await.unwrap())
+            .await;
         let name = format!("api_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let url = server.create_database(&name).await.unwrap();
         let mut config = ApiConfig::default();
         config.database.url = DatabaseUrl::new(&url);
         common::database::migrate(&config.database).await.unwrap();
         let options = common::database::options(&config.database, "test").unwrap();
-        let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap();
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .connect_with(options)
+            .await
+            .unwrap();
         config.database.url = DatabaseUrl::new(&server.url_as("market_data_api", &name));
         config.database.max_connections = 2;
         let app = App::new(&config).unwrap();
-        Self { pool, router: app.router(), app }
+        Self {
+            pool,
+            router: app.router(),
+            app,
+        }
     }
 
     pub(crate) async fn add_symbol(&self, name: &str, tz: &str) -> i32 {
         let insert = "insert into symbols (symbol, timezone, price_scale, size_scale) values ($1, $2, 2, 2) returning id";
-        sqlx::query_scalar(insert).bind(name).bind(tz).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(insert)
+            .bind(name)
+            .bind(tz)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// Adds a symbol with all its trades, as one block, and candles that the database makes of them.
@@ -94,14 +111,28 @@ impl Fixture {
             .bind(last.sequence)
             .bind(i32::try_from(trades.len()).unwrap())
             .bind(trades.iter().map(|trade| trade.time).collect::<Vec<_>>())
-            .bind(trades.iter().map(|trade| trade.sequence).collect::<Vec<_>>())
+            .bind(
+                trades
+                    .iter()
+                    .map(|trade| trade.sequence)
+                    .collect::<Vec<_>>(),
+            )
             .bind(trades.iter().map(|trade| trade.price).collect::<Vec<_>>())
             .bind(trades.iter().map(|trade| trade.size).collect::<Vec<_>>())
             .execute(&self.pool)
             .await
             .unwrap();
-        for statement in include_str!("candles.sql").split(';').filter(|text| text.contains("insert")) {
-            sqlx::query(statement).bind(id).bind(name).bind(tz).execute(&self.pool).await.unwrap();
+        for statement in include_str!("candles.sql")
+            .split(';')
+            .filter(|text| text.contains("insert"))
+        {
+            sqlx::query(statement)
+                .bind(id)
+                .bind(name)
+                .bind(tz)
+                .execute(&self.pool)
+                .await
+                .unwrap();
         }
         id
     }
@@ -123,21 +154,44 @@ impl Fixture {
 
     /// One field of each candle.
     pub(crate) async fn column(&self, target: &str, field: &str) -> Vec<Value> {
-        self.json(target).await["candles"].as_array().unwrap().iter().map(|row| row[field].clone()).collect()
+        self.json(target).await["candles"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row[field].clone())
+            .collect()
     }
 
-    pub(crate) async fn send(&self, method: Method, target: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         send(&self.router, method, target, headers).await
     }
 }
 
-pub(crate) async fn send(router: &Router, method: Method, target: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn send(
+    router: &Router,
+    method: Method,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
     let mut request = Request::builder().method(method).uri(target);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let response = router
+        .clone()
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
     let (head, body) = response.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    Answer { status: head.status, headers: head.headers, text: String::from_utf8(body.to_vec()).unwrap() }
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        text: String::from_utf8(body.to_vec()).unwrap(),
+    }
 }

@@ -9,11 +9,18 @@ use crate::fixture::{Fixture, Trade, at};
 fn trades(from: &str, spread: i64, count: i64) -> Vec<Trade> {
     let mut state = 42_u64;
     let mut next = |below: i64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         i64::try_from(state >> 33).unwrap() % below
     };
     (0..count)
-        .map(|sequence| Trade { time: at(from) + next(spread) * 1_000_003, sequence, price: 1 + next(1_000_000), size: next(10_000) })
+        .map(|sequence| Trade {
+            time: at(from) + next(spread) * 1_000_003,
+            sequence,
+            price: 1 + next(1_000_000),
+            size: next(10_000),
+        })
         .collect()
 }
 
@@ -22,7 +29,11 @@ fn decimal(units: i128, scale: usize) -> Value {
     let digits = format!("{units:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     let fraction = fraction.trim_end_matches('0');
-    Value::from(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
+    Value::from(if fraction.is_empty() {
+        whole.to_owned()
+    } else {
+        format!("{whole}.{fraction}")
+    })
 }
 
 fn expected(trades: &[Trade], grid: &Grid) -> Vec<Value> {
@@ -51,32 +62,120 @@ async fn a_candle_is_the_fold_of_its_ticks_in_every_zone_and_interval() {
     // GIVEN three symbols of different zones, refreshed in part
     let fixture = Fixture::new().await;
     let sets = [
-        ("A", "UTC", trades("2024-02-20T00:00:00Z", 40 * 86_400, 3_000)),
-        ("B", "America/New_York", trades("2023-12-01T00:00:00Z", 500 * 86_400, 800)),
-        ("C", "Africa/Monrovia", trades("1971-12-01T00:00:00Z", 90 * 86_400, 500)),
+        (
+            "A",
+            "UTC",
+            trades("2024-02-20T00:00:00Z", 40 * 86_400, 3_000),
+        ),
+        (
+            "B",
+            "America/New_York",
+            trades("2023-12-01T00:00:00Z", 500 * 86_400, 800),
+        ),
+        (
+            "C",
+            "Africa/Monrovia",
+            trades("1971-12-01T00:00:00Z", 90 * 86_400, 500),
+        ),
     ];
     for (name, tz, trades) in &sets {
         fixture.add_trades(name, tz, trades).await;
     }
-    fixture.execute("select refresh_candle_view('candles_1w'), refresh_candle_view('candles_1q')").await;
+    fixture
+        .execute("select refresh_candle_view('candles_1w'), refresh_candle_view('candles_1q')")
+        .await;
 
-    let intervals = ["30s", "90s", "1m", "7m", "15m", "1h", "4h", "5h", "1d", "2d", "1w", "2w", "1M", "2M", "1q", "6M", "1y", "2y"];
+    let intervals = [
+        "30s", "90s", "1m", "7m", "15m", "1h", "4h", "5h", "1d", "2d", "1w", "2w", "1M", "2M",
+        "1q", "6M", "1y", "2y",
+    ];
     for (name, own, trades) in &sets {
-        for tz in [*own, "UTC", "Asia/Kolkata", "America/St_Johns", "Africa/Monrovia"] {
+        for tz in [
+            *own,
+            "UTC",
+            "Asia/Kolkata",
+            "America/St_Johns",
+            "Africa/Monrovia",
+        ] {
             for interval in intervals {
                 // WHEN all candles are asked for
-                let target = format!("/v1/candles/{name}?interval={interval}&tz={tz}&limit=10000&numbers=string&from=1970-01-01");
+                let target = format!(
+                    "/v1/candles/{name}?interval={interval}&tz={tz}&limit=10000&numbers=string&from=1970-01-01"
+                );
                 let body = fixture.json(&target).await;
-                let found: Vec<Value> = body["candles"].as_array().unwrap().iter().map(|row| {
-                    json!([
-                        at(row["open_time"].as_str().unwrap()),
-                        row["open"], row["high"], row["low"], row["close"], row["volume"], row["turnover"], row["trades"],
-                    ])
-                }).collect();
+                let found: Vec<Value> = body["candles"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|row| {
+                        json!([
+                            at(row["open_time"].as_str().unwrap()),
+                            row["open"],
+                            row["high"],
+                            row["low"],
+                            row["close"],
+                            row["volume"],
+                            row["turnover"],
+                            row["trades"],
+                        ])
+                    })
+                    .collect();
                 // THEN they are the fold of the ticks
-                let grid = Grid::new(interval.parse().unwrap(), tz.parse().unwrap(), Anchor::Calendar);
+                let grid = Grid::new(
+                    interval.parse().unwrap(),
+                    tz.parse().unwrap(),
+                    Anchor::Calendar,
+                );
                 assert_eq!(found, expected(trades, &grid), "{target}");
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_revision_counts_changes_of_emptied_parts_too() {
+    // GIVEN two minutes with a tick, and one between them that cancels emptied at its third change
+    let fixture = Fixture::new().await;
+    let trade = |time| Trade {
+        time: at(time),
+        sequence: 1,
+        price: 100,
+        size: 100,
+    };
+    let id = fixture
+        .add_trades(
+            "A",
+            "UTC",
+            &[trade("2024-01-01T00:00:10Z"), trade("2024-01-01T00:02:10Z")],
+        )
+        .await;
+    let emptied = "insert into candles_1m (symbol_id, open_time, volume, turnover, trades, revision, updated_at) \
+        values ($1, '2024-01-01T00:01:00Z', 0, 0, 0, 3, '2100-01-01')";
+    sqlx::query(emptied)
+        .bind(id)
+        .execute(&fixture.pool)
+        .await
+        .unwrap();
+    // THEN the minute itself is left out, and coarser candles count its changes
+    for (interval, revisions) in [
+        ("1m", json!([1, 1])),
+        ("3m", json!([5])),
+        ("90s", json!([4, 4])),
+        ("20s", json!([1, 1])),
+    ] {
+        for order in ["asc", "desc"] {
+            let target = format!("/v1/candles/A?interval={interval}&order={order}");
+            assert_eq!(
+                json!(fixture.column(&target, "revision").await),
+                revisions,
+                "{target}"
+            );
+        }
+    }
+    assert_eq!(
+        fixture
+            .column("/v1/candles/A?interval=3m", "updated_at")
+            .await,
+        ["2100-01-01T00:00:00Z"]
+    );
 }

@@ -1,5 +1,7 @@
 //! The routes against a real `PostgreSQL`: one file a guarantee.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod calendar_vectors;
 mod errors;
 mod fill;

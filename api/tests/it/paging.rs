@@ -12,11 +12,14 @@ async fn pages(fixture: &Fixture, first: &str) -> Vec<Vec<Value>> {
         assert_eq!(answer.status, 200, "{target}: {}", answer.text);
         let body = answer.json();
         pages.push(body["candles"].as_array().unwrap().clone());
-        let link = answer.headers.get("link").map(|link| link.to_str().unwrap().to_owned());
+        let link = answer
+            .headers
+            .get("link")
+            .map(|link| link.to_str().unwrap().to_owned());
         match (body["next_cursor"].as_str(), link) {
             (Some(cursor), Some(link)) => {
                 assert!(link.contains(cursor), "{link}");
-                target = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
+                target = link.replace(">; rel=\"next\"", "").split_off(1);
             }
             (None, None) => return pages,
             other => panic!("{target}: {other:?}"),
@@ -30,19 +33,41 @@ async fn following_the_cursor_equals_the_unpaged_answer() {
     // GIVEN ticks with gaps
     let fixture = Fixture::new().await;
     let trades: Vec<Trade> = (0..200_i64)
-        .map(|n| Trade { time: at("2024-01-01T00:00:00Z") + n * n * 37_000_000, sequence: n, price: 100 + n, size: 100 })
+        .map(|n| Trade {
+            time: at("2024-01-01T00:00:00Z") + n * n * 37_000_000,
+            sequence: n,
+            price: 100 + n,
+            size: 100,
+        })
         .collect();
     fixture.add_trades("A", "Europe/Berlin", &trades).await;
 
-    for (interval, limit) in [("20s", 7), ("1m", 13), ("3h", 4), ("1d", 5), ("2d", 1), ("1w", 1)] {
+    for (interval, limit) in [
+        ("20s", 7),
+        ("1m", 13),
+        ("3h", 4),
+        ("1d", 5),
+        ("2d", 1),
+        ("1w", 1),
+    ] {
         for fill in ["none", "previous"] {
             if fill == "previous" && interval == "20s" {
                 continue;
             }
-            for range in ["", "&from=2024-01-03", "&to=2024-01-10", "&from=2024-01-02T10:00:01Z&to=2024-01-11T00:00:59Z"] {
+            for range in [
+                "",
+                "&from=2024-01-03",
+                "&to=2024-01-10",
+                "&from=2024-01-02T10:00:01Z&to=2024-01-11T00:00:59Z",
+            ] {
                 for order in ["asc", "desc"] {
-                    let query = format!("/v1/candles/A?interval={interval}&fill={fill}&order={order}{range}");
-                    let mut whole = fixture.json(&format!("{query}&limit=10000")).await["candles"].as_array().unwrap().clone();
+                    let query = format!(
+                        "/v1/candles/A?interval={interval}&fill={fill}&order={order}{range}"
+                    );
+                    let mut whole = fixture.json(&format!("{query}&limit=10000")).await["candles"]
+                        .as_array()
+                        .unwrap()
+                        .clone();
                     // Many pages of many filled minutes prove no more than some.
                     let limit = if whole.len() > 2_000 { 997 } else { limit };
                     // WHEN it is read in pages
@@ -72,19 +97,49 @@ async fn following_the_cursor_equals_the_unpaged_answer() {
 #[tokio::test]
 async fn a_limit_without_from_gives_the_newest_and_with_from_the_oldest() {
     let fixture = Fixture::new().await;
-    let trades: Vec<Trade> =
-        (0..10).map(|n| Trade { time: at("2024-01-01T00:00:00Z") + n * 60_000_000, sequence: n, price: 100, size: 100 }).collect();
+    let trades: Vec<Trade> = (0..10)
+        .map(|n| Trade {
+            time: at("2024-01-01T00:00:00Z") + n * 60_000_000,
+            sequence: n,
+            price: 100,
+            size: 100,
+        })
+        .collect();
     fixture.add_trades("A", "UTC", &trades).await;
     for (query, expected) in [
         ("limit=2", ["2024-01-01T00:08:00Z", "2024-01-01T00:09:00Z"]),
-        ("limit=2&to=2024-01-01T00:05:00Z", ["2024-01-01T00:03:00Z", "2024-01-01T00:04:00Z"]),
-        ("limit=2&to=2024-01-01T00:04:30Z", ["2024-01-01T00:03:00Z", "2024-01-01T00:04:00Z"]),
-        ("limit=2&order=desc", ["2024-01-01T00:09:00Z", "2024-01-01T00:08:00Z"]),
-        ("limit=2&from=2024-01-01T00:03:00Z", ["2024-01-01T00:03:00Z", "2024-01-01T00:04:00Z"]),
-        ("limit=2&from=2024-01-01T00:02:00.000001Z", ["2024-01-01T00:03:00Z", "2024-01-01T00:04:00Z"]),
-        ("limit=2&from=2024-01-01T00:03:00Z&order=desc", ["2024-01-01T00:09:00Z", "2024-01-01T00:08:00Z"]),
+        (
+            "limit=2&to=2024-01-01T00:05:00Z",
+            ["2024-01-01T00:03:00Z", "2024-01-01T00:04:00Z"],
+        ),
+        (
+            "limit=2&to=2024-01-01T00:04:30Z",
+            ["2024-01-01T00:03:00Z", "2024-01-01T00:04:00Z"],
+        ),
+        (
+            "limit=2&order=desc",
+            ["2024-01-01T00:09:00Z", "2024-01-01T00:08:00Z"],
+        ),
+        (
+            "limit=2&from=2024-01-01T00:03:00Z",
+            ["2024-01-01T00:03:00Z", "2024-01-01T00:04:00Z"],
+        ),
+        (
+            "limit=2&from=2024-01-01T00:02:00.000001Z",
+            ["2024-01-01T00:03:00Z", "2024-01-01T00:04:00Z"],
+        ),
+        (
+            "limit=2&from=2024-01-01T00:03:00Z&order=desc",
+            ["2024-01-01T00:09:00Z", "2024-01-01T00:08:00Z"],
+        ),
     ] {
-        assert_eq!(fixture.column(&format!("/v1/candles/A?interval=1m&{query}"), "open_time").await, expected, "{query}");
+        assert_eq!(
+            fixture
+                .column(&format!("/v1/candles/A?interval=1m&{query}"), "open_time")
+                .await,
+            expected,
+            "{query}"
+        );
     }
 }
 
@@ -93,15 +148,58 @@ async fn an_open_candle_comes_only_when_it_is_asked_for() {
     // GIVEN a tick now, one a year ago, and one an hour ahead
     let fixture = Fixture::new().await;
     let now = chrono::Utc::now().timestamp_micros();
-    let trade = |time| Trade { time, sequence: 1, price: 100, size: 100 };
-    fixture.add_trades("A", "UTC", &[trade(now - 366 * 86_400_000_000), trade(now), trade(now + 3_600_000_000)]).await;
+    let trade = |time| Trade {
+        time,
+        sequence: 1,
+        price: 100,
+        size: 100,
+    };
+    fixture
+        .add_trades(
+            "A",
+            "UTC",
+            &[
+                trade(now - 366 * 86_400_000_000),
+                trade(now),
+                trade(now + 3_600_000_000),
+            ],
+        )
+        .await;
     // WHEN and THEN
-    assert_eq!(fixture.column("/v1/candles/A?interval=1y", "complete").await, [true]);
-    assert_eq!(fixture.column("/v1/candles/A?interval=1y&partial=include", "complete").await, [true, false]);
-    assert_eq!(fixture.column("/v1/candles/A?interval=1m&partial=include&from=2020-01-01", "complete").await, [true, false]);
     assert_eq!(
-        fixture.column("/v1/candles/A?interval=1m&partial=include&to=9999-01-01", "complete").await,
+        fixture
+            .column("/v1/candles/A?interval=1y", "complete")
+            .await,
+        [true]
+    );
+    assert_eq!(
+        fixture
+            .column("/v1/candles/A?interval=1y&partial=include", "complete")
+            .await,
+        [true, false]
+    );
+    assert_eq!(
+        fixture
+            .column(
+                "/v1/candles/A?interval=1m&partial=include&from=2020-01-01",
+                "complete"
+            )
+            .await,
+        [true, false]
+    );
+    assert_eq!(
+        fixture
+            .column(
+                "/v1/candles/A?interval=1m&partial=include&to=9999-01-01",
+                "complete"
+            )
+            .await,
         [true, false, false]
     );
-    assert_eq!(fixture.column("/v1/candles/A?interval=1m&to=9999-01-01", "complete").await, [true]);
+    assert_eq!(
+        fixture
+            .column("/v1/candles/A?interval=1m&to=9999-01-01", "complete")
+            .await,
+        [true]
+    );
 }

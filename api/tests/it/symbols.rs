@@ -10,25 +10,49 @@ async fn the_catalogue_is_searched_and_paged() {
     for name in ["SIM.A", "SIM.B", "OTHER", "a\"b", "sim.c"] {
         fixture.add_symbol(name, "UTC").await;
     }
-    let trade = |time| Trade { time: at(time), sequence: 1, price: 100, size: 100 };
-    let trades = [trade("2024-01-01T00:00:00.5Z"), trade("2024-01-03T00:00:00Z")];
-    fixture.add_trades("BTC/USD", "America/New_York", &trades).await;
+    let trade = |time| Trade {
+        time: at(time),
+        sequence: 1,
+        price: 100,
+        size: 100,
+    };
+    let trades = [
+        trade("2024-01-01T00:00:00.5Z"),
+        trade("2024-01-03T00:00:00Z"),
+    ];
+    fixture
+        .add_trades("BTC/USD", "America/New_York", &trades)
+        .await;
 
     let entry = json!({
         "symbol": "BTC/USD", "timezone": "America/New_York", "price_scale": 2, "size_scale": 2,
         "first_tick": "2024-01-01T00:00:00.5Z", "last_tick": "2024-01-03T00:00:00Z",
     });
     assert_eq!(fixture.json("/v1/symbols/BTC%2FUSD").await, entry);
-    assert_eq!(fixture.json("/v1/symbols?q=btc").await, json!({"symbols": [entry], "next_cursor": null}));
+    assert_eq!(
+        fixture.json("/v1/symbols?q=btc").await,
+        json!({"symbols": [entry], "next_cursor": null})
+    );
 
     let mut names = Vec::new();
     let mut target = "/v1/symbols?q=sim&limit=1".to_owned();
     loop {
         let page = fixture.json(&target).await;
-        names.extend(page["symbols"].as_array().unwrap().iter().map(|entry| entry["symbol"].as_str().unwrap().to_owned()));
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        names.extend(
+            page["symbols"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|entry| entry["symbol"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         target = format!("/v1/symbols?q=sim&limit=1&cursor={cursor}");
     }
     assert_eq!(names, ["SIM.A", "SIM.B", "sim.c"]);
-    assert_eq!(fixture.json("/v1/symbols?q=%25").await["symbols"], json!([]));
+    assert_eq!(
+        fixture.json("/v1/symbols?q=%25").await["symbols"],
+        json!([])
+    );
 }

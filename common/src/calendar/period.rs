@@ -31,15 +31,29 @@ impl Periods {
         };
         let day = first.map(|date| i64::from(date.to_epoch_days()));
         let months = |months_a_unit: i64| {
-            let origin = first.map_or(0, |date| month_of(date).div_euclid(months_a_unit) * months_a_unit);
-            Step::Months { length: count * months_a_unit, origin }
+            let origin = first.map_or(0, |date| {
+                month_of(date).div_euclid(months_a_unit) * months_a_unit
+            });
+            Step::Months {
+                length: count * months_a_unit,
+                origin,
+            }
         };
         Self(match interval.unit() {
-            Unit::Second | Unit::Minute | Unit::Hour => Step::Days { length: 1, origin: 0 },
-            Unit::Day => Step::Days { length: count, origin: day.unwrap_or(0) },
+            Unit::Second | Unit::Minute | Unit::Hour => Step::Days {
+                length: 1,
+                origin: 0,
+            },
+            Unit::Day => Step::Days {
+                length: count,
+                origin: day.unwrap_or(0),
+            },
             Unit::Week => {
                 let first_week = |day: i64| day - (day - MONDAY).rem_euclid(7) - 7 * (count - 1);
-                Step::Days { length: 7 * count, origin: day.map_or(MONDAY, first_week) }
+                Step::Days {
+                    length: 7 * count,
+                    origin: day.map_or(MONDAY, first_week),
+                }
             }
             Unit::Month => months(1),
             Unit::Quarter => months(3),
@@ -79,5 +93,12 @@ fn first_day(month: i64) -> i64 {
     let year = i32::try_from(1970 + month.div_euclid(12)).ok();
     let month0 = u32::try_from(month.rem_euclid(12)).unwrap_or(0);
     let date = year.and_then(|year| NaiveDate::from_ymd_opt(year, month0 + 1, 1));
-    date.map_or(if month < 0 { i64::from(i32::MIN) } else { i64::from(i32::MAX) }, |date| i64::from(date.to_epoch_days()))
+    date.map_or(
+        if month < 0 {
+            i64::from(i32::MIN)
+        } else {
+            i64::from(i32::MAX)
+        },
+        |date| i64::from(date.to_epoch_days()),
+    )
 }

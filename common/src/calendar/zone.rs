@@ -34,7 +34,11 @@ pub(super) fn offset(instant: i64, tz: Tz) -> i64 {
         return 0;
     }
     let utc = DateTime::from_timestamp(clamp(instant).div_euclid(SECOND), 0).unwrap_or_default();
-    i64::from(tz.offset_from_utc_datetime(&utc.naive_utc()).fix().local_minus_utc()) * SECOND
+    i64::from(
+        tz.offset_from_utc_datetime(&utc.naive_utc())
+            .fix()
+            .local_minus_utc(),
+    ) * SECOND
 }
 
 /// The instant of the one transition in `before < instant <= after`, whose offsets differ.
@@ -61,7 +65,11 @@ fn first_instant(local: i64, tz: Tz) -> i64 {
         return local - old;
     }
     let change = transition(before, after, tz);
-    if local - old < change { local - old } else { change.max(local - new) }
+    if local - old < change {
+        local - old
+    } else {
+        change.max(local - new)
+    }
 }
 
 /// The start of the local day that is `day` days after 1970-01-01.
@@ -93,8 +101,15 @@ pub(super) fn local_day(instant: i64, tz: Tz) -> i64 {
 }
 
 pub(super) fn date(day: i64) -> NaiveDate {
-    let end = if day < 0 { NaiveDate::MIN } else { NaiveDate::MAX };
-    i32::try_from(day).ok().and_then(NaiveDate::from_epoch_days).unwrap_or(end)
+    let end = if day < 0 {
+        NaiveDate::MIN
+    } else {
+        NaiveDate::MAX
+    };
+    i32::try_from(day)
+        .ok()
+        .and_then(NaiveDate::from_epoch_days)
+        .unwrap_or(end)
 }
 
 /// The first instant of a local date, in microseconds since 1970-01-01T00:00:00Z.
@@ -129,7 +144,9 @@ pub(super) fn level(tz: Tz, from: i64, to: i64) -> Level {
         let step = at.saturating_add(APART).min(to);
         let later = offset(step, tz);
         if later != current {
-            level = level.min(Level::of(later)).min(Level::of(transition(at, step, tz)));
+            level = level
+                .min(Level::of(later))
+                .min(Level::of(transition(at, step, tz)));
         }
         (at, current) = (step, later);
     }

@@ -45,13 +45,19 @@ pub(super) struct Stored {
 }
 
 /// The stored positions of partitions, and what Kafka has.
-pub(super) fn positions(links: &Links, consumer: &BaseConsumer<Context>, partitions: &[TopicPartition]) -> Result<Vec<Stored>, PositionError> {
+pub(super) fn positions(
+    links: &Links,
+    consumer: &BaseConsumer<Context>,
+    partitions: &[TopicPartition],
+) -> Result<Vec<Stored>, PositionError> {
     let mut stored = links
         .runtime
         .block_on(positions::read(&links.pool, &links.cluster, partitions))
         .map_err(|error| match class(&error) {
             Class::Transient => PositionError::Database(error.to_string()),
-            _ => PositionError::Fatal(format!("database: {error}; `ingest migrate` makes the schema")),
+            _ => PositionError::Fatal(format!(
+                "database: {error}; `ingest migrate` makes the schema"
+            )),
         })?;
     partitions
         .iter()
@@ -60,7 +66,11 @@ pub(super) fn positions(links: &Links, consumer: &BaseConsumer<Context>, partiti
                 .fetch_watermarks(&partition.topic, partition.partition, WATERMARKS)
                 .map_err(|error| PositionError::Kafka(error.to_string()))?;
             let position = stored.remove(partition).unwrap_or_default();
-            Ok(Stored { partition: partition.clone(), position, watermarks })
+            Ok(Stored {
+                partition: partition.clone(),
+                position,
+                watermarks,
+            })
         })
         .collect()
 }
@@ -80,7 +90,12 @@ pub(super) fn gone(what: &str) -> String {
 pub(super) fn plan(stored: &[Stored]) -> Result<(TopicPartitionList, Vec<State>), ConsumeError> {
     let mut list = TopicPartitionList::with_capacity(stored.len());
     let mut states = Vec::with_capacity(stored.len());
-    for Stored { partition, position, watermarks: (low, high) } in stored {
+    for Stored {
+        partition,
+        position,
+        watermarks: (low, high),
+    } in stored
+    {
         let mut check = None;
         let start = match position.next {
             None => Offset::Beginning,
@@ -100,7 +115,12 @@ pub(super) fn plan(stored: &[Stored]) -> Result<(TopicPartitionList, Vec<State>)
             },
         };
         list.add_partition_offset(&partition.topic, partition.partition, start)?;
-        states.push(State { partition: partition.clone(), next: position.next, check });
+        states.push(State {
+            partition: partition.clone(),
+            first: *low,
+            next: position.next,
+            check,
+        });
     }
     Ok((list, states))
 }
@@ -109,6 +129,8 @@ pub(super) fn plan(stored: &[Stored]) -> Result<(TopicPartitionList, Vec<State>)
 #[derive(Debug)]
 pub(super) struct State {
     partition: TopicPartition,
+    /// The first offset that Kafka had when the partition was assigned.
+    first: i64,
     /// The next offset to take; `None`: nothing is stored yet.
     next: Option<i64>,
     /// Offset and timestamp that the last stored record must have.
@@ -125,7 +147,11 @@ pub(super) struct Partitions {
 
 impl Partitions {
     pub(super) fn new(formats: BTreeMap<String, Format>) -> Self {
-        Self { formats, states: Vec::new(), by_number: HashMap::new() }
+        Self {
+            formats,
+            states: Vec::new(),
+            by_number: HashMap::new(),
+        }
     }
 
     pub(super) fn clear(&mut self) {
@@ -135,31 +161,50 @@ impl Partitions {
     pub(super) fn assign(&mut self, states: Vec<State>) {
         self.by_number.clear();
         for (index, state) in (0_u16..).zip(&states) {
-            self.by_number.entry(state.partition.partition).or_default().push(index);
+            self.by_number
+                .entry(state.partition.partition)
+                .or_default()
+                .push(index);
         }
         self.states = states;
     }
 
     pub(super) fn names(&self) -> Vec<TopicPartition> {
-        self.states.iter().map(|state| state.partition.clone()).collect()
+        self.states
+            .iter()
+            .map(|state| state.partition.clone())
+            .collect()
     }
 
     /// Each partition with the next offset to take.
     pub(super) fn positions(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
-        self.states.iter().map(|state| (&state.partition, state.next.unwrap_or(0)))
+        self.states
+            .iter()
+            .map(|state| (&state.partition, state.next.unwrap_or(state.first)))
     }
 
     pub(super) fn index(&self, topic: &str, partition: i32) -> Option<u16> {
         let candidates = self.by_number.get(&partition)?;
-        candidates.iter().copied().find(|index| *self.states[usize::from(*index)].partition.topic == *topic)
+        candidates
+            .iter()
+            .copied()
+            .find(|index| *self.states[usize::from(*index)].partition.topic == *topic)
     }
 
     /// Whether a message is to be taken, as the index of its partition and its format.
     ///
     /// # Errors
     /// When it is not the record that was stored at its offset.
-    pub(super) fn accept(&mut self, topic: &str, partition: i32, offset: i64, timestamp: Option<i64>) -> Result<Option<(u16, Format)>, ConsumeError> {
-        let Some(index) = self.index(topic, partition) else { return Ok(None) };
+    pub(super) fn accept(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        timestamp: Option<i64>,
+    ) -> Result<Option<(u16, Format)>, ConsumeError> {
+        let Some(index) = self.index(topic, partition) else {
+            return Ok(None);
+        };
         let state = &mut self.states[usize::from(index)];
         if let Some((last, stored)) = state.check.take()
             && offset == last
@@ -181,6 +226,8 @@ impl Partitions {
     }
 
     pub(super) fn is_behind(&self, index: u16, end: i64) -> bool {
-        self.states[usize::from(index)].next.is_some_and(|next| next < end)
+        self.states[usize::from(index)]
+            .next
+            .is_none_or(|next| next < end)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 use tracing::{debug, warn};
 
@@ -22,7 +22,10 @@ pub(crate) fn client_config(kafka: &KafkaConfig) -> ClientConfig {
         .set("bootstrap.servers", &kafka.brokers)
         .set("group.id", &kafka.group)
         .set("client.id", "ingest")
-        .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
+        .set(
+            "session.timeout.ms",
+            kafka.session_timeout.as_millis().to_string(),
+        )
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -49,18 +52,33 @@ pub struct Context {
 impl Context {
     /// The oldest decision of the group that has not been carried out.
     pub(super) fn next_rebalance(&self) -> Option<Assigned> {
-        self.rebalances.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front()
+        self.rebalances
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .pop_front()
     }
 
     /// Whether there is one.
     pub(super) fn rebalanced(&self) -> bool {
-        !self.rebalances.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
+        !self
+            .rebalances
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .is_empty()
     }
 
     /// Messages between these positions and the ends of their partitions, as last seen.
-    pub(super) fn lag<'a>(&self, positions: impl Iterator<Item = (&'a TopicPartition, i64)>) -> i64 {
-        let ends = self.ends.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        positions.filter_map(|(partition, next)| Some((ends.get(partition)? - next).max(0))).sum()
+    pub(super) fn lag<'a>(
+        &self,
+        positions: impl Iterator<Item = (&'a TopicPartition, i64)>,
+    ) -> i64 {
+        let ends = self
+            .ends
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        positions
+            .filter_map(|(partition, next)| Some((ends.get(partition)? - next).max(0)))
+            .sum()
     }
 
     /// From now on partitions are given back without asking the poll loop, which has ended.
@@ -71,21 +89,43 @@ impl Context {
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        let mut ends = self.ends.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut ends = self
+            .ends
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         for (name, topic) in statistics.topics {
-            for (partition, state) in topic.partitions.into_iter().filter(|(_, state)| state.ls_offset >= 0) {
-                ends.insert(TopicPartition { topic: name.as_str().into(), partition }, state.ls_offset);
+            for (partition, state) in topic
+                .partitions
+                .into_iter()
+                .filter(|(_, state)| state.ls_offset >= 0)
+            {
+                ends.insert(
+                    TopicPartition {
+                        topic: name.as_str().into(),
+                        partition,
+                    },
+                    state.ls_offset,
+                );
             }
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        warn!(%error, reason, "kafka client");
+        // What concerns the consumer comes from its poll, too: the end of a partition is no fault.
+        match error {
+            KafkaError::Global(RDKafkaErrorCode::PartitionEOF) => {}
+            error => warn!(%error, reason, "kafka client"),
+        }
     }
 }
 
 impl ConsumerContext for Context {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
         if self.closing.load(Ordering::Acquire) {
             if let Err(error) = consumer.unassign() {
                 debug!(%error, "giving partitions back");
@@ -93,14 +133,19 @@ impl ConsumerContext for Context {
             return;
         }
         let note = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let of = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| TopicPartition {
-                topic: element.topic().into(),
-                partition: element.partition(),
+            let of = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+                TopicPartition {
+                    topic: element.topic().into(),
+                    partition: element.partition(),
+                }
             };
             Assigned::Given(partitions.elements().iter().map(of).collect())
         } else {
             Assigned::Taken
         };
-        self.rebalances.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_back(note);
+        self.rebalances
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push_back(note);
     }
 }

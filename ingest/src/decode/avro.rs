@@ -4,6 +4,7 @@
 //! and reorder fields. Logical types decide what a number means.
 
 use std::borrow::Cow;
+use std::io::Read;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -23,7 +24,28 @@ use crate::config::SequenceSource;
 pub fn split(payload: &[u8]) -> Result<(u32, &[u8]), Fault> {
     match payload {
         [0, a, b, c, d, body @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), body)),
-        _ => Err(fault(Reason::NotAvro, &"not a zero byte and a schema id of four bytes")),
+        _ => Err(fault(
+            Reason::NotAvro,
+            &"not a zero byte and a schema id of four bytes",
+        )),
+    }
+}
+
+/// Most bytes that one length in a message may ask for: garbage can spell any length.
+const MAX_ALLOCATION: usize = 16 * 1024 * 1024;
+
+/// A body that must not end early: apache-avro takes an early end for null.
+struct Body<'a>(&'a [u8]);
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.0.is_empty() && !buffer.is_empty() {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                "the message ends early",
+            ));
+        }
+        self.0.read(buffer)
     }
 }
 
@@ -31,19 +53,37 @@ pub fn split(payload: &[u8]) -> Result<(u32, &[u8]), Fault> {
 ///
 /// # Errors
 /// The fault that makes it a dead letter.
-pub fn decode(schema: &Schema, mut body: &[u8], record: RecordInfo, rules: &Rules) -> Result<Decoded<'static>, Fault> {
+pub fn decode(
+    schema: &Schema,
+    body: &[u8],
+    record: RecordInfo,
+    rules: &Rules,
+) -> Result<Decoded<'static>, Fault> {
+    apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
     let not_avro = |error: apache_avro::Error| fault(Reason::NotAvro, &error);
-    let reader = GenericDatumReader::builder(schema).build().map_err(not_avro)?;
+    let reader = GenericDatumReader::builder(schema)
+        .build()
+        .map_err(not_avro)?;
+    let mut body = Body(body);
     let value = reader.read_value(&mut body).map_err(not_avro)?;
-    if !body.is_empty() {
-        return Err(fault(Reason::NotAvro, &format!("{} bytes after the record", body.len())));
+    if !body.0.is_empty() {
+        return Err(fault(
+            Reason::NotAvro,
+            &format!("{} bytes after the record", body.0.len()),
+        ));
     }
     let (Value::Record(values), Schema::Record(record_schema)) = (value, schema) else {
         return Err(fault(Reason::NotAvro, &"not a record"));
     };
     let field = |name: &str| {
-        let position = record_schema.fields.iter().position(|field| field.name == name)?;
-        let (value, schema) = plain(&values.get(position)?.1, &record_schema.fields[position].schema);
+        let position = record_schema
+            .fields
+            .iter()
+            .position(|field| field.name == name)?;
+        let (value, schema) = plain(
+            &values.get(position)?.1,
+            &record_schema.fields[position].schema,
+        );
         (*value != Value::Null).then_some((value, schema))
     };
     let required = |name: &str| field(name).ok_or_else(|| missing(name));
@@ -83,9 +123,10 @@ pub fn decode(schema: &Schema, mut body: &[u8], record: RecordInfo, rules: &Rule
 /// The value inside a union, with the schema of its branch.
 fn plain<'v>(value: &'v Value, schema: &'v Schema) -> (&'v Value, &'v Schema) {
     match (value, schema) {
-        (Value::Union(branch, inner), Schema::Union(union)) => {
-            (inner, union.variants().get(*branch as usize).unwrap_or(schema))
-        }
+        (Value::Union(branch, inner), Schema::Union(union)) => (
+            inner,
+            union.variants().get(*branch as usize).unwrap_or(schema),
+        ),
         _ => (value, schema),
     }
 }
@@ -107,17 +148,23 @@ fn event_time(value: &Value) -> Result<EventTime, Fault> {
         Value::TimestampMicros(micros) | Value::Long(micros) => Some(*micros),
         Value::TimestampMillis(millis) => millis.checked_mul(1000),
         Value::TimestampNanos(nanos) => Some(nanos.div_euclid(1000)),
-        Value::String(text) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros()),
+        Value::String(text) => DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|time| time.timestamp_micros()),
         _ => return Err(wrong("event_time", "a timestamp")),
     };
-    micros.map(EventTime::from_micros).ok_or_else(|| fault(Reason::BadTime, &"event_time is no time"))
+    micros
+        .map(EventTime::from_micros)
+        .ok_or_else(|| fault(Reason::BadTime, &"event_time is no time"))
 }
 
 /// A price or size: a decimal by its scale, a string by its spelling, a float by its shortest decimal.
 fn exact(field: &str, (value, schema): (&Value, &Schema)) -> Result<Decimal, Fault> {
     match (value, schema) {
         (Value::Decimal(number), Schema::Decimal(decimal_schema)) => {
-            let bytes: Vec<u8> = number.try_into().map_err(|error: apache_avro::Error| fault(Reason::NotAvro, &error))?;
+            let bytes: Vec<u8> = number
+                .try_into()
+                .map_err(|error: apache_avro::Error| fault(Reason::NotAvro, &error))?;
             from_units(field, &bytes, decimal_schema.scale)
         }
         (Value::BigDecimal(number), _) => decimal(field, &number.to_plain_string()),
@@ -132,7 +179,12 @@ fn exact(field: &str, (value, schema): (&Value, &Schema)) -> Result<Decimal, Fau
 
 /// A big-endian two's complement number of 10^-scale.
 fn from_units(field: &str, bytes: &[u8], scale: usize) -> Result<Decimal, Fault> {
-    let too_many = || fault(Reason::TooManyDigits, &format!("{field} has more than 28 digits or 18 decimals"));
+    let too_many = || {
+        fault(
+            Reason::TooManyDigits,
+            &format!("{field} has more than 28 digits or 18 decimals"),
+        )
+    };
     let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
     let fill = if negative { 0xff } else { 0 };
     // A writer may pad with sign bytes; what is left must fit 128 bits.
@@ -147,25 +199,43 @@ fn from_units(field: &str, bytes: &[u8], scale: usize) -> Result<Decimal, Fault>
     if (units < 0) != negative {
         return Err(too_many());
     }
-    u32::try_from(scale).ok().and_then(|scale| Decimal::new(units, scale).ok()).ok_or_else(too_many)
+    u32::try_from(scale)
+        .ok()
+        .and_then(|scale| Decimal::new(units, scale).ok())
+        .ok_or_else(too_many)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::AcceptConfig;
-    use apache_avro::to_avro_datum;
+    use apache_avro::writer::datum::GenericDatumWriter;
 
-    const RECORD: RecordInfo = RecordInfo { offset: 77, timestamp: None };
+    const RECORD: RecordInfo = RecordInfo {
+        offset: 77,
+        timestamp: None,
+    };
 
     fn schema(fields: &str) -> Schema {
-        Schema::parse_str(&format!(r#"{{"type":"record","name":"Tick","fields":[{fields}]}}"#)).unwrap()
+        Schema::parse_str(&format!(
+            r#"{{"type":"record","name":"Tick","fields":[{fields}]}}"#
+        ))
+        .unwrap()
     }
 
     fn read(schema: &Schema, values: Vec<(&str, Value)>) -> Result<Decoded<'static>, Fault> {
-        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let body = to_avro_datum(schema, Value::Record(values)).unwrap();
-        decode(schema, &body, RECORD, &Rules::new(AcceptConfig::default(), SequenceSource::Field))
+        let values = values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let writer = GenericDatumWriter::builder(schema).build().unwrap();
+        let body = writer.write_value_to_vec(Value::Record(values)).unwrap();
+        decode(
+            schema,
+            &body,
+            RECORD,
+            &Rules::new(AcceptConfig::default(), SequenceSource::Field),
+        )
     }
 
     fn units(number: i64) -> Value {
@@ -204,7 +274,10 @@ mod tests {
             vec![
                 ("venue", Value::String("X".into())),
                 ("size", Value::Double(100.0)),
-                ("price", Value::Union(1, Box::new(Value::String("95.4550020".into())))),
+                (
+                    "price",
+                    Value::Union(1, Box::new(Value::String("95.4550020".into()))),
+                ),
                 ("sequence", Value::Int(1)),
                 ("event_time", Value::TimestampMillis(1_561_728_600_000)),
                 ("symbol", Value::String("AMZN".into())),
@@ -217,7 +290,10 @@ mod tests {
 
     #[test]
     fn faults_of_avro_have_their_reasons() {
-        assert_eq!(split(b"\x01\0\0\0\x05").unwrap_err().reason, Reason::NotAvro);
+        assert_eq!(
+            split(b"\x01\0\0\0\x05").unwrap_err().reason,
+            Reason::NotAvro
+        );
         assert_eq!(split(b"\0\0\0").unwrap_err().reason, Reason::NotAvro);
         assert_eq!(split(b"\0\0\0\x01\x05rest"), Ok((261, b"rest".as_slice())));
 
@@ -227,12 +303,22 @@ mod tests {
         assert_eq!(reason(b"\x08AB"), Reason::NotAvro);
         assert_eq!(reason(b"\x02A trailing"), Reason::NotAvro);
         assert_eq!(reason(b"\x02A"), Reason::MissingField);
+        assert_eq!(reason(b""), Reason::NotAvro);
+        assert_eq!(reason(b"\xfe\xff\xff\xff\xff\xff\xff\x01"), Reason::NotAvro);
+        let cancel = schema(r#"{"name":"cancelled","type":["null","boolean"]}"#);
+        let early = |body: &[u8]| decode(&cancel, body, RECORD, &rules).unwrap_err().reason;
+        assert_eq!([early(b""), early(b"\x02")], [Reason::NotAvro; 2]);
 
         let double = schema(
             r#"{"name":"symbol","type":"string"},{"name":"event_time","type":"long"},{"name":"sequence","type":"long"},
                {"name":"price","type":"double"},{"name":"size","type":"double"}"#,
         );
-        for (price, expected) in [(f64::NAN, Reason::NotFinite), (f64::INFINITY, Reason::NotFinite), (1e-300, Reason::TooManyDigits), (0.0, Reason::PriceNotPositive)] {
+        for (price, expected) in [
+            (f64::NAN, Reason::NotFinite),
+            (f64::INFINITY, Reason::NotFinite),
+            (1e-300, Reason::TooManyDigits),
+            (0.0, Reason::PriceNotPositive),
+        ] {
             let values = vec![
                 ("symbol", Value::String("A".into())),
                 ("event_time", Value::Long(1)),
@@ -240,7 +326,11 @@ mod tests {
                 ("price", Value::Double(price)),
                 ("size", Value::Double(1.0)),
             ];
-            assert_eq!(read(&double, values).unwrap_err().reason, expected, "{price}");
+            assert_eq!(
+                read(&double, values).unwrap_err().reason,
+                expected,
+                "{price}"
+            );
         }
     }
 
@@ -255,7 +345,10 @@ mod tests {
         assert_eq!(number(&wide, 1).as_deref(), Ok("12.3"));
         wide[0] = 1;
         assert_eq!(number(&wide, 1).unwrap_err().reason, Reason::TooManyDigits);
-        assert_eq!(number(&10_i128.pow(28).to_be_bytes(), 1).as_deref(), Ok("1000000000000000000000000000"));
+        assert_eq!(
+            number(&10_i128.pow(28).to_be_bytes(), 1).as_deref(),
+            Ok("1000000000000000000000000000")
+        );
         assert_eq!(number(&[1], 19).unwrap_err().reason, Reason::TooManyDigits);
     }
 }

@@ -36,10 +36,18 @@ struct Message<'a> {
 ///
 /// # Errors
 /// The fault that makes it a dead letter.
-pub fn decode<'a>(payload: &'a [u8], record: RecordInfo, rules: &Rules) -> Result<Decoded<'a>, Fault> {
+pub fn decode<'a>(
+    payload: &'a [u8],
+    record: RecordInfo,
+    rules: &Rules,
+) -> Result<Decoded<'a>, Fault> {
     let not_json = |error: serde_json::Error| fault(Reason::NotJson, &error);
     // serde would also read an array as the fields in order.
-    if payload.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
+    if payload
+        .iter()
+        .find(|byte| !byte.is_ascii_whitespace())
+        .is_some_and(|byte| *byte != b'{')
+    {
         serde_json::from_slice::<&RawValue>(payload).map_err(not_json)?;
         return Err(fault(Reason::NotJson, &"not a JSON object"));
     }
@@ -48,28 +56,57 @@ pub fn decode<'a>(payload: &'a [u8], record: RecordInfo, rules: &Rules) -> Resul
     let symbol = string("symbol", required("symbol", message.symbol)?)?;
     let event_time = event_time(required("event_time", message.event_time)?)?;
     let sequence = match rules.sequence {
-        SequenceSource::Field => Some(integer("sequence", required("sequence", message.sequence)?)?),
+        SequenceSource::Field => Some(integer(
+            "sequence",
+            required("sequence", message.sequence)?,
+        )?),
         SequenceSource::Offset => None,
     };
-    let price = decimal("price", &number("price", required("price", message.price)?)?)?;
+    let price = decimal(
+        "price",
+        &number("price", required("price", message.price)?)?,
+    )?;
     let size = decimal("size", &number("size", required("size", message.size)?)?)?;
     let revision = match message.revision {
         None => 0,
         Some(raw) => i32::try_from(integer("revision", raw.get())?)
             .ok()
             .filter(|revision| *revision >= 0)
-            .ok_or_else(|| fault(Reason::WrongType, &format!("revision {} is not 0 to 2147483647", raw.get())))?,
+            .ok_or_else(|| {
+                fault(
+                    Reason::WrongType,
+                    &format!("revision {} is not 0 to 2147483647", raw.get()),
+                )
+            })?,
     };
     let cancelled = match message.cancelled.map(RawValue::get) {
         None | Some("false") => false,
         Some("true") => true,
-        Some(other) => return Err(fault(Reason::WrongType, &format!("cancelled {} is not true or false", shown(other)))),
+        Some(other) => {
+            return Err(fault(
+                Reason::WrongType,
+                &format!("cancelled {} is not true or false", shown(other)),
+            ));
+        }
     };
-    rules.check(Fields { symbol, event_time, sequence, price, size, revision, cancelled }, record)
+    rules.check(
+        Fields {
+            symbol,
+            event_time,
+            sequence,
+            price,
+            size,
+            revision,
+            cancelled,
+        },
+        record,
+    )
 }
 
 fn required<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<&'a str, Fault> {
-    raw.map(RawValue::get).filter(|text| *text != "null").ok_or_else(|| missing(field))
+    raw.map(RawValue::get)
+        .filter(|text| *text != "null")
+        .ok_or_else(|| missing(field))
 }
 
 fn shown(text: &str) -> String {
@@ -78,32 +115,57 @@ fn shown(text: &str) -> String {
 
 /// The text of a JSON string; most have no escapes and are borrowed.
 fn string<'a>(field: &str, raw: &'a str) -> Result<Cow<'a, str>, Fault> {
-    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    match raw
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
         Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
-        Some(_) => serde_json::from_str(raw).map(Cow::Owned).map_err(|error| fault(Reason::NotJson, &error)),
-        None => Err(fault(Reason::WrongType, &format!("{field} {} is not a string", shown(raw)))),
+        Some(_) => serde_json::from_str(raw)
+            .map(Cow::Owned)
+            .map_err(|error| fault(Reason::NotJson, &error)),
+        None => Err(fault(
+            Reason::WrongType,
+            &format!("{field} {} is not a string", shown(raw)),
+        )),
     }
 }
 
 /// The text of a JSON number, or of a string that spells one.
 fn number<'a>(field: &str, raw: &'a str) -> Result<Cow<'a, str>, Fault> {
-    if raw.starts_with('"') { string(field, raw) } else { Ok(Cow::Borrowed(raw)) }
+    if raw.starts_with('"') {
+        string(field, raw)
+    } else {
+        Ok(Cow::Borrowed(raw))
+    }
 }
 
 fn integer(field: &str, raw: &str) -> Result<i64, Fault> {
-    raw.parse().map_err(|_| fault(Reason::WrongType, &format!("{field} {} is not a whole number of 64 bits", shown(raw))))
+    raw.parse().map_err(|_| {
+        fault(
+            Reason::WrongType,
+            &format!("{field} {} is not a whole number of 64 bits", shown(raw)),
+        )
+    })
 }
 
 fn event_time(raw: &str) -> Result<EventTime, Fault> {
     let bad = |text: &str| {
-        fault(Reason::BadTime, &format!("event_time {} is neither RFC 3339 nor epoch microseconds", shown(text)))
+        fault(
+            Reason::BadTime,
+            &format!(
+                "event_time {} is neither RFC 3339 nor epoch microseconds",
+                shown(text)
+            ),
+        )
     };
     if raw.starts_with('"') {
         let text = string("event_time", raw)?;
         let time = DateTime::parse_from_rfc3339(&text).map_err(|_| bad(&text))?;
         Ok(time.with_timezone(&Utc).into())
     } else {
-        raw.parse().map(EventTime::from_micros).map_err(|_| bad(raw))
+        raw.parse()
+            .map(EventTime::from_micros)
+            .map_err(|_| bad(raw))
     }
 }
 
@@ -112,14 +174,22 @@ mod tests {
     use super::*;
     use crate::config::AcceptConfig;
 
-    const RECORD: RecordInfo = RecordInfo { offset: 77, timestamp: Some(1_561_728_600_000) };
+    const RECORD: RecordInfo = RecordInfo {
+        offset: 77,
+        timestamp: Some(1_561_728_600_000),
+    };
 
     fn read(payload: &str, sequence: SequenceSource) -> Result<Decoded<'_>, Fault> {
-        decode(payload.as_bytes(), RECORD, &Rules::new(AcceptConfig::default(), sequence))
+        decode(
+            payload.as_bytes(),
+            RECORD,
+            &Rules::new(AcceptConfig::default(), sequence),
+        )
     }
 
     fn reason(payload: &str) -> &'static str {
-        read(payload, SequenceSource::Field).map_or_else(|fault| fault.reason.as_str(), |_| "accepted")
+        read(payload, SequenceSource::Field)
+            .map_or_else(|fault| fault.reason.as_str(), |_| "accepted")
     }
 
     /// The message of the documentation with one field replaced, or removed by an empty value.
@@ -169,15 +239,32 @@ mod tests {
             with("symbol", "\"AM\\u005aN\""),
             plain.replace('{', "{ \"venue\": {\"x\": [1]}, "),
         ] {
-            assert_eq!(read(&same, SequenceSource::Field), Ok(Decoded { symbol: "AMZN".into(), ..read(&plain, SequenceSource::Field).unwrap() }), "{same}");
-            assert_eq!(read(&same, SequenceSource::Field).unwrap().tick, expected.tick);
+            assert_eq!(
+                read(&same, SequenceSource::Field),
+                Ok(Decoded {
+                    symbol: "AMZN".into(),
+                    ..read(&plain, SequenceSource::Field).unwrap()
+                }),
+                "{same}"
+            );
+            assert_eq!(
+                read(&same, SequenceSource::Field).unwrap().tick,
+                expected.tick
+            );
         }
     }
 
     #[test]
     fn the_offset_is_the_sequence_where_producers_have_none() {
         let text = with("sequence", "");
-        assert_eq!(read(&text, SequenceSource::Offset).unwrap().tick.key.sequence, 77);
+        assert_eq!(
+            read(&text, SequenceSource::Offset)
+                .unwrap()
+                .tick
+                .key
+                .sequence,
+            77
+        );
         assert_eq!(reason(&text), "missing-field");
     }
 
@@ -193,7 +280,10 @@ mod tests {
             (with("price", "null"), "missing-field"),
             (with("symbol", "5"), "wrong-type"),
             (with("symbol", "\"\""), "bad-symbol"),
-            (with("symbol", &format!("\"{}\"", "A".repeat(65))), "bad-symbol"),
+            (
+                with("symbol", &format!("\"{}\"", "A".repeat(65))),
+                "bad-symbol",
+            ),
             (with("symbol", "\"A\\u0000B\""), "bad-symbol"),
             (with("sequence", "1.5"), "wrong-type"),
             (with("sequence", "9223372036854775808"), "wrong-type"),
@@ -206,16 +296,31 @@ mod tests {
             (with("price", "-3"), "price-not-positive"),
             (with("size", "-0.1"), "size-negative"),
             (with("price", "0.0000000000000000001"), "too-many-digits"),
-            (with("size", "12345678901234567890123456789"), "too-many-digits"),
+            (
+                with("size", "12345678901234567890123456789"),
+                "too-many-digits",
+            ),
             (with("event_time", "\"yesterday\""), "bad-time"),
             (with("event_time", "1.5"), "bad-time"),
-            (with("event_time", "\"1969-12-31T23:59:59Z\""), "time-out-of-range"),
-            (with("event_time", "\"2019-06-29T13:30:00.000001Z\""), "time-out-of-range"),
-            (with("event_time", "9223372036854775807"), "time-out-of-range"),
+            (
+                with("event_time", "\"1969-12-31T23:59:59Z\""),
+                "time-out-of-range",
+            ),
+            (
+                with("event_time", "\"2019-06-29T13:30:00.000001Z\""),
+                "time-out-of-range",
+            ),
+            (
+                with("event_time", "9223372036854775807"),
+                "time-out-of-range",
+            ),
         ] {
             assert_eq!(reason(&text), expected, "{text}");
         }
-        assert_eq!(reason(&with("event_time", "\"2019-06-29T13:30:00Z\"")), "accepted");
+        assert_eq!(
+            reason(&with("event_time", "\"2019-06-29T13:30:00Z\"")),
+            "accepted"
+        );
         assert_eq!(reason(&with("size", "0")), "accepted");
     }
 }

@@ -54,8 +54,14 @@ impl Registry {
     pub fn new(url: &str) -> Result<Self, reqwest::Error> {
         // reqwest is built without a TLS provider of its own; a second call keeps the first.
         let _first = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
-        Ok(Self { client, url: url.trim_end_matches('/').to_owned(), known: HashMap::new() })
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(5))
+            .build()?;
+        Ok(Self {
+            client,
+            url: url.trim_end_matches('/').to_owned(),
+            known: HashMap::new(),
+        })
     }
 
     /// What is remembered of an id.
@@ -71,7 +77,12 @@ impl Registry {
     /// When the registry cannot be reached or fails: ask again.
     pub async fn ask(&mut self, id: u32) -> Result<Lookup, Unreachable> {
         let unreachable = |error: reqwest::Error| Unreachable(error.without_url().to_string());
-        let response = self.client.get(format!("{}/schemas/ids/{id}", self.url)).send().await.map_err(unreachable)?;
+        let response = self
+            .client
+            .get(format!("{}/schemas/ids/{id}", self.url))
+            .send()
+            .await
+            .map_err(unreachable)?;
         let lookup = match response.status().as_u16() {
             200 => parse(response.json().await.map_err(unreachable)?),
             404 => Lookup::Unknown(format!("the registry has no schema {id}")),
@@ -90,7 +101,9 @@ fn parse(answer: Answer) -> Lookup {
         return Lookup::Unknown("the schema is not Avro".into());
     }
     if !answer.references.is_empty() {
-        return Lookup::Unknown("the schema refers to other schemas, which is not supported".into());
+        return Lookup::Unknown(
+            "the schema refers to other schemas, which is not supported".into(),
+        );
     }
     match Schema::parse_str(&answer.schema) {
         Ok(schema) => Lookup::Known(Arc::new(schema)),

@@ -23,7 +23,9 @@ pub type BlockKey = TickKey;
 
 /// Appends the row of `ticks`, which are sorted, distinct and at least one.
 pub fn write(rows: &mut Rows, symbol_id: i32, ticks: &[Tick]) {
-    let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else { return };
+    let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else {
+        return;
+    };
     let prices = Quantities::of(ticks, |tick| tick.price.decimal());
     let sizes = Quantities::of(ticks, |tick| tick.size.decimal());
     let base = first.key.event_time.micros();
@@ -51,10 +53,17 @@ pub fn write(rows: &mut Rows, symbol_id: i32, ticks: &[Tick]) {
 
 /// Writes the narrow and the wide column of whole numbers.
 fn offsets(rows: &mut Rows, ticks: &[Tick], base: i64, value: impl Fn(&Tick) -> i64) {
-    let narrow: Option<Vec<i32>> =
-        ticks.iter().map(|tick| value(tick).checked_sub(base).and_then(|offset| i32::try_from(offset).ok())).collect();
+    let narrow: Option<Vec<i32>> = ticks
+        .iter()
+        .map(|tick| {
+            value(tick)
+                .checked_sub(base)
+                .and_then(|offset| i32::try_from(offset).ok())
+        })
+        .collect();
     let wide = narrow.is_none();
-    rows.int4_array(narrow.map(Vec::into_iter)).int8_array(wide.then(|| ticks.iter().map(value)));
+    rows.int4_array(narrow.map(Vec::into_iter))
+        .int8_array(wide.then(|| ticks.iter().map(value)));
 }
 
 /// Prices or sizes of a block on their common scale.
@@ -72,18 +81,45 @@ enum Form {
 
 impl Quantities {
     fn of(ticks: &[Tick], value: impl Fn(&Tick) -> Decimal) -> Self {
-        let scale = ticks.iter().map(|tick| value(tick).scale()).max().unwrap_or(0);
-        let units: Option<Vec<i64>> =
-            ticks.iter().map(|tick| value(tick).units_at(scale).and_then(|units| i64::try_from(units).ok())).collect();
+        let scale = ticks
+            .iter()
+            .map(|tick| value(tick).scale())
+            .max()
+            .unwrap_or(0);
+        let units: Option<Vec<i64>> = ticks
+            .iter()
+            .map(|tick| {
+                value(tick)
+                    .units_at(scale)
+                    .and_then(|units| i64::try_from(units).ok())
+            })
+            .collect();
         let Some(units) = units else {
-            return Self { scale: 0, base: 0, form: Form::Numeric(ticks.iter().map(value).collect()) };
+            return Self {
+                scale: 0,
+                base: 0,
+                form: Form::Numeric(ticks.iter().map(value).collect()),
+            };
         };
         let base = units.first().copied().unwrap_or(0);
-        let narrow: Option<Vec<i32>> =
-            units.iter().map(|unit| unit.checked_sub(base).and_then(|offset| i32::try_from(offset).ok())).collect();
+        let narrow: Option<Vec<i32>> = units
+            .iter()
+            .map(|unit| {
+                unit.checked_sub(base)
+                    .and_then(|offset| i32::try_from(offset).ok())
+            })
+            .collect();
         match narrow {
-            Some(offsets) => Self { scale, base, form: Form::Narrow(offsets) },
-            None => Self { scale, base: 0, form: Form::Wide(units) },
+            Some(offsets) => Self {
+                scale,
+                base,
+                form: Form::Narrow(offsets),
+            },
+            None => Self {
+                scale,
+                base: 0,
+                form: Form::Wide(units),
+            },
         }
     }
 
@@ -130,7 +166,10 @@ impl BlockRow {
     /// The block's key.
     #[must_use]
     pub fn key(&self) -> BlockKey {
-        TickKey { event_time: self.first_time.into(), sequence: self.first_sequence }
+        TickKey {
+            event_time: self.first_time.into(),
+            sequence: self.first_sequence,
+        }
     }
 
     /// The ticks, in order.
@@ -138,26 +177,67 @@ impl BlockRow {
     /// # Errors
     /// When the row breaks its own rules.
     pub fn ticks(&self) -> Result<Vec<Tick>, Damaged> {
-        let damaged = |what: &str| Damaged(format!("{what} of the block of symbol {} at {}", self.symbol_id, self.first_time));
-        let times = whole(self.times.as_deref(), self.times_wide.as_deref(), self.key().event_time.micros());
-        let sequences = whole(self.sequences.as_deref(), self.sequences_wide.as_deref(), self.first_sequence);
-        let prices = exact(self.prices.as_deref(), self.prices_wide.as_deref(), self.prices_numeric.as_deref(), self.price_base, self.price_scale);
-        let sizes = exact(self.sizes.as_deref(), self.sizes_wide.as_deref(), self.sizes_numeric.as_deref(), self.size_base, self.size_scale);
-        let (times, sequences) = (times.ok_or_else(|| damaged("times"))?, sequences.ok_or_else(|| damaged("sequences"))?);
-        let (prices, sizes) = (prices.ok_or_else(|| damaged("prices"))?, sizes.ok_or_else(|| damaged("sizes"))?);
+        let damaged = |what: &str| {
+            Damaged(format!(
+                "{what} of the block of symbol {} at {}",
+                self.symbol_id, self.first_time
+            ))
+        };
+        let times = whole(
+            self.times.as_deref(),
+            self.times_wide.as_deref(),
+            self.key().event_time.micros(),
+        );
+        let sequences = whole(
+            self.sequences.as_deref(),
+            self.sequences_wide.as_deref(),
+            self.first_sequence,
+        );
+        let prices = exact(
+            self.prices.as_deref(),
+            self.prices_wide.as_deref(),
+            self.prices_numeric.as_deref(),
+            self.price_base,
+            self.price_scale,
+        );
+        let sizes = exact(
+            self.sizes.as_deref(),
+            self.sizes_wide.as_deref(),
+            self.sizes_numeric.as_deref(),
+            self.size_base,
+            self.size_scale,
+        );
+        let (times, sequences) = (
+            times.ok_or_else(|| damaged("times"))?,
+            sequences.ok_or_else(|| damaged("sequences"))?,
+        );
+        let (prices, sizes) = (
+            prices.ok_or_else(|| damaged("prices"))?,
+            sizes.ok_or_else(|| damaged("sizes"))?,
+        );
         if [sequences.len(), prices.len(), sizes.len()] != [times.len(); 3] {
             return Err(damaged("array lengths"));
         }
         let flag = |index: usize| {
-            let revision = self.revisions.as_ref().map_or(Some(0), |all| all.get(index).copied())?;
-            let cancelled = self.cancels.as_ref().map_or(Some(false), |all| all.get(index).copied())?;
+            let revision = self
+                .revisions
+                .as_ref()
+                .map_or(Some(0), |all| all.get(index).copied())?;
+            let cancelled = self
+                .cancels
+                .as_ref()
+                .map_or(Some(false), |all| all.get(index).copied())?;
             Some((revision, cancelled))
         };
         (0..times.len())
             .map(|index| {
-                let (revision, cancelled) = flag(index).ok_or_else(|| damaged("revisions or cancels"))?;
+                let (revision, cancelled) =
+                    flag(index).ok_or_else(|| damaged("revisions or cancels"))?;
                 Ok(Tick {
-                    key: TickKey { event_time: EventTime::from_micros(times[index]), sequence: sequences[index] },
+                    key: TickKey {
+                        event_time: EventTime::from_micros(times[index]),
+                        sequence: sequences[index],
+                    },
                     price: Price::new(prices[index]).map_err(|_| damaged("prices"))?,
                     size: Size::new(sizes[index]).map_err(|_| damaged("sizes"))?,
                     revision,
@@ -170,18 +250,30 @@ impl BlockRow {
 
 fn whole(narrow: Option<&[i32]>, wide: Option<&[i64]>, base: i64) -> Option<Vec<i64>> {
     match (narrow, wide) {
-        (Some(offsets), None) => offsets.iter().map(|offset| base.checked_add(i64::from(*offset))).collect(),
+        (Some(offsets), None) => offsets
+            .iter()
+            .map(|offset| base.checked_add(i64::from(*offset)))
+            .collect(),
         (None, Some(values)) => Some(values.to_vec()),
         _ => None,
     }
 }
 
-fn exact(narrow: Option<&[i32]>, wide: Option<&[i64]>, numeric: Option<&[String]>, base: i64, scale: i16) -> Option<Vec<Decimal>> {
+fn exact(
+    narrow: Option<&[i32]>,
+    wide: Option<&[i64]>,
+    numeric: Option<&[String]>,
+    base: i64,
+    scale: i16,
+) -> Option<Vec<Decimal>> {
     match numeric {
         Some(texts) => texts.iter().map(|text| text.parse().ok()).collect(),
         None => {
             let scale = u32::try_from(scale).ok()?;
-            whole(narrow, wide, base)?.into_iter().map(|units| Decimal::new(i128::from(units), scale).ok()).collect()
+            whole(narrow, wide, base)?
+                .into_iter()
+                .map(|units| Decimal::new(i128::from(units), scale).ok())
+                .collect()
         }
     }
 }

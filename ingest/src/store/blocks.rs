@@ -15,12 +15,26 @@ use super::timestamp;
 ///
 /// # Errors
 /// When the database fails.
-pub async fn owners(db: &mut PgConnection, keys: &[(i32, TickKey)]) -> sqlx::Result<Vec<Option<BlockKey>>> {
+pub async fn owners(
+    db: &mut PgConnection,
+    keys: &[(i32, TickKey)],
+) -> sqlx::Result<Vec<Option<BlockKey>>> {
     let (symbols, times, sequences) = columns(keys);
     let rows: Vec<(Option<DateTime<Utc>>, Option<i64>)> =
-        sqlx::query_as(include_str!("blocks_owners.sql")).bind(symbols).bind(times).bind(sequences).fetch_all(db).await?;
-    let key = |(time, sequence): (DateTime<Utc>, i64)| TickKey { event_time: time.into(), sequence };
-    Ok(rows.into_iter().map(|(time, sequence)| time.zip(sequence).map(key)).collect())
+        sqlx::query_as(include_str!("blocks_owners.sql"))
+            .bind(symbols)
+            .bind(times)
+            .bind(sequences)
+            .fetch_all(db)
+            .await?;
+    let key = |(time, sequence): (DateTime<Utc>, i64)| TickKey {
+        event_time: time.into(),
+        sequence,
+    };
+    Ok(rows
+        .into_iter()
+        .map(|(time, sequence)| time.zip(sequence).map(key))
+        .collect())
 }
 
 /// The blocks with these keys.
@@ -29,14 +43,24 @@ pub async fn owners(db: &mut PgConnection, keys: &[(i32, TickKey)]) -> sqlx::Res
 /// When the database fails.
 pub async fn read(db: &mut PgConnection, keys: &[(i32, BlockKey)]) -> sqlx::Result<Vec<BlockRow>> {
     let (symbols, times, sequences) = columns(keys);
-    sqlx::query_as(include_str!("blocks_read.sql")).bind(symbols).bind(times).bind(sequences).fetch_all(db).await
+    sqlx::query_as(include_str!("blocks_read.sql"))
+        .bind(symbols)
+        .bind(times)
+        .bind(sequences)
+        .fetch_all(db)
+        .await
 }
 
 /// All ticks, cancelled ones too, of a symbol with `from <= event time < to`, in microseconds.
 ///
 /// # Errors
 /// When the database fails or a block is damaged.
-pub async fn ticks_between(db: &mut PgConnection, symbol_id: i32, from: i64, to: i64) -> sqlx::Result<Vec<Tick>> {
+pub async fn ticks_between(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    from: i64,
+    to: i64,
+) -> sqlx::Result<Vec<Tick>> {
     let rows: Vec<BlockRow> = sqlx::query_as(include_str!("blocks_between.sql"))
         .bind(symbol_id)
         .bind(timestamp(from))
@@ -45,7 +69,11 @@ pub async fn ticks_between(db: &mut PgConnection, symbol_id: i32, from: i64, to:
         .await?;
     let mut ticks = Vec::new();
     for row in rows {
-        ticks.extend(row.ticks()?.into_iter().filter(|tick| (from..to).contains(&tick.key.event_time.micros())));
+        ticks.extend(
+            row.ticks()?
+                .into_iter()
+                .filter(|tick| (from..to).contains(&tick.key.event_time.micros())),
+        );
     }
     Ok(ticks)
 }
@@ -69,7 +97,11 @@ pub async fn delete(db: &mut PgConnection, keys: &[(i32, BlockKey)]) -> sqlx::Re
     if usize::try_from(deleted) == Ok(keys.len()) {
         return Ok(());
     }
-    Err(super::Damaged(format!("{} blocks were to be replaced, {deleted} were there", keys.len())).into())
+    Err(super::Damaged(format!(
+        "{} blocks were to be replaced, {deleted} were there",
+        keys.len()
+    ))
+    .into())
 }
 
 /// Inserts runs of ticks, each sorted and not empty, in blocks of at most [`block::FULL`].
@@ -88,7 +120,10 @@ pub async fn insert(db: &mut PgConnection, runs: &[(i32, &[Tick])]) -> sqlx::Res
     if !any {
         return Ok(());
     }
-    let statement = format!("copy tick_blocks ({}) from stdin (format binary)", block::COLUMNS);
+    let statement = format!(
+        "copy tick_blocks ({}) from stdin (format binary)",
+        block::COLUMNS
+    );
     let mut copy = db.copy_in_raw(&statement).await?;
     copy.send(rows.finish()).await?;
     copy.finish().await?;
@@ -96,7 +131,11 @@ pub async fn insert(db: &mut PgConnection, runs: &[(i32, &[Tick])]) -> sqlx::Res
 }
 
 fn columns(keys: &[(i32, TickKey)]) -> (Vec<i32>, Vec<DateTime<Utc>>, Vec<i64>) {
-    let mut columns = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
+    let mut columns = (
+        Vec::with_capacity(keys.len()),
+        Vec::with_capacity(keys.len()),
+        Vec::with_capacity(keys.len()),
+    );
     for (symbol_id, key) in keys {
         columns.0.push(*symbol_id);
         columns.1.push(key.event_time.to_utc());

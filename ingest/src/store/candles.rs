@@ -45,10 +45,19 @@ impl Row {
         if self.trades == 0 {
             return Ok((key, None));
         }
-        let decimal = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Decimal>().ok());
+        let decimal = |text: &Option<String>| {
+            text.as_deref()
+                .and_then(|text| text.parse::<Decimal>().ok())
+        };
         let amount = |text: &str| text.parse::<Amount>().ok();
         let edge = |time: Option<DateTime<Utc>>, sequence: Option<i64>, price: &Option<String>| {
-            Some(Edge { key: TickKey { event_time: time?.into(), sequence: sequence? }, price: decimal(price)? })
+            Some(Edge {
+                key: TickKey {
+                    event_time: time?.into(),
+                    sequence: sequence?,
+                },
+                price: decimal(price)?,
+            })
         };
         let candle = || {
             Some(Candle {
@@ -63,7 +72,10 @@ impl Row {
         };
         match candle() {
             Some(candle) => Ok((key, Some(candle))),
-            None => Err(Damaged(format!("the candle of symbol {} at {}", self.symbol_id, self.open_time))),
+            None => Err(Damaged(format!(
+                "the candle of symbol {} at {}",
+                self.symbol_id, self.open_time
+            ))),
         }
     }
 }
@@ -93,7 +105,13 @@ pub async fn read(db: &mut PgConnection, level: Level, keys: &[BucketKey]) -> sq
 ///
 /// # Errors
 /// When the database fails or a row is damaged.
-pub async fn between(db: &mut PgConnection, level: Level, symbol_id: i32, from: i64, to: i64) -> sqlx::Result<Stored> {
+pub async fn between(
+    db: &mut PgConnection,
+    level: Level,
+    symbol_id: i32,
+    from: i64,
+    to: i64,
+) -> sqlx::Result<Stored> {
     let sql = format!(
         "select {COLUMNS} from {} c where c.symbol_id = $1 and c.open_time >= $2 and c.open_time < $3",
         level.table()
@@ -128,38 +146,70 @@ pub async fn write(db: &mut PgConnection, level: Level, writes: &[Write]) -> sql
     if writes.is_empty() {
         return Ok(());
     }
-    let (date_column, date_value) = if level == Level::Day { (", local_date", ", t.local_date") } else { ("", "") };
+    let (date_column, date_value) = if level == Level::Day {
+        (", local_date", ", t.local_date")
+    } else {
+        ("", "")
+    };
     let sql = include_str!("candles_write.sql")
         .replace("{table}", level.table())
         .replace("{date_column}", date_column)
         .replace("{date_value}", date_value);
     let candles = || writes.iter().map(|write| write.candle.as_ref());
     let price = |value: fn(&Candle) -> Decimal| {
-        candles().map(|candle| candle.map(|candle| value(candle).to_string())).collect::<Vec<_>>()
+        candles()
+            .map(|candle| candle.map(|candle| value(candle).to_string()))
+            .collect::<Vec<_>>()
     };
     let amount = |value: fn(&Candle) -> &Amount| {
-        candles().map(|candle| candle.map_or_else(|| "0".into(), |candle| value(candle).to_string())).collect::<Vec<_>>()
+        candles()
+            .map(|candle| candle.map_or_else(|| "0".into(), |candle| value(candle).to_string()))
+            .collect::<Vec<_>>()
     };
     let time = |value: fn(&Candle) -> TickKey| {
-        candles().map(|candle| candle.map(|candle| value(candle).event_time.to_utc())).collect::<Vec<_>>()
+        candles()
+            .map(|candle| candle.map(|candle| value(candle).event_time.to_utc()))
+            .collect::<Vec<_>>()
     };
-    let sequence =
-        |value: fn(&Candle) -> TickKey| candles().map(|candle| candle.map(|candle| value(candle).sequence)).collect::<Vec<_>>();
+    let sequence = |value: fn(&Candle) -> TickKey| {
+        candles()
+            .map(|candle| candle.map(|candle| value(candle).sequence))
+            .collect::<Vec<_>>()
+    };
     sqlx::query(AssertSqlSafe(sql))
-        .bind(writes.iter().map(|write| write.symbol_id).collect::<Vec<_>>())
-        .bind(writes.iter().map(|write| timestamp(write.bucket.start)).collect::<Vec<_>>())
+        .bind(
+            writes
+                .iter()
+                .map(|write| write.symbol_id)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            writes
+                .iter()
+                .map(|write| timestamp(write.bucket.start))
+                .collect::<Vec<_>>(),
+        )
         .bind(price(|candle| candle.open.price))
         .bind(price(|candle| candle.high))
         .bind(price(|candle| candle.low))
         .bind(price(|candle| candle.close.price))
         .bind(amount(|candle| &candle.volume))
         .bind(amount(|candle| &candle.turnover))
-        .bind(candles().map(|candle| candle.map_or(0, |candle| candle.trades)).collect::<Vec<_>>())
+        .bind(
+            candles()
+                .map(|candle| candle.map_or(0, |candle| candle.trades))
+                .collect::<Vec<_>>(),
+        )
         .bind(time(|candle| candle.open.key))
         .bind(sequence(|candle| candle.open.key))
         .bind(time(|candle| candle.close.key))
         .bind(sequence(|candle| candle.close.key))
-        .bind(writes.iter().map(|write| write.local_date).collect::<Vec<_>>())
+        .bind(
+            writes
+                .iter()
+                .map(|write| write.local_date)
+                .collect::<Vec<_>>(),
+        )
         .execute(db)
         .await?;
     Ok(())

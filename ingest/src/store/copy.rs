@@ -69,7 +69,10 @@ impl Rows {
     }
 
     /// A `numeric[]` or null.
-    pub fn numeric_array(&mut self, values: Option<impl ExactSizeIterator<Item = Decimal>>) -> &mut Self {
+    pub fn numeric_array(
+        &mut self,
+        values: Option<impl ExactSizeIterator<Item = Decimal>>,
+    ) -> &mut Self {
         self.array(NUMERIC, values, |rows, value| {
             let numeric = numeric(value);
             rows.value(&numeric)
@@ -123,12 +126,36 @@ fn numeric(value: Decimal) -> Vec<u8> {
     // Pad the decimals to whole groups of four digits.
     let scale = usize::from(value.scale());
     let decimal_groups = scale.div_ceil(4);
-    let digits = format!("{}{}", value.units().unsigned_abs(), "0".repeat(decimal_groups * 4 - scale));
-    let padded = format!("{}{digits}", "0".repeat(digits.len().next_multiple_of(4) - digits.len()));
-    let groups: Vec<i16> = padded.as_bytes().chunks(4).map(|group| group.iter().fold(0, |sum, digit| sum * 10 + i16::from(digit - b'0'))).collect();
+    let digits = format!(
+        "{}{}",
+        value.units().unsigned_abs(),
+        "0".repeat(decimal_groups * 4 - scale)
+    );
+    let padded = format!(
+        "{}{digits}",
+        "0".repeat(digits.len().next_multiple_of(4) - digits.len())
+    );
+    let groups: Vec<i16> = padded
+        .as_bytes()
+        .chunks(4)
+        .map(|group| {
+            group
+                .iter()
+                .fold(0, |sum, digit| sum * 10 + i16::from(digit - b'0'))
+        })
+        .collect();
     let weight = groups.len().cast_signed() - decimal_groups.cast_signed() - 1;
     let small = |number: isize| i16::try_from(number).unwrap_or(i16::MAX);
     let sign = if value.is_negative() { 0x4000_i16 } else { 0 };
-    let header = [small(groups.len().cast_signed()), small(weight), sign, i16::from(value.scale())];
-    header.into_iter().chain(groups).flat_map(i16::to_be_bytes).collect()
+    let header = [
+        small(groups.len().cast_signed()),
+        small(weight),
+        sign,
+        i16::from(value.scale()),
+    ];
+    header
+        .into_iter()
+        .chain(groups)
+        .flat_map(i16::to_be_bytes)
+        .collect()
 }

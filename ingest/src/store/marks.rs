@@ -11,8 +11,12 @@ use common::interval::{Interval, Unit};
 use sqlx::PgConnection;
 
 /// The views, with the unit of their periods.
-pub const VIEWS: [(&str, Unit); 4] =
-    [("candles_1w", Unit::Week), ("candles_1mo", Unit::Month), ("candles_1q", Unit::Quarter), ("candles_1y", Unit::Year)];
+pub const VIEWS: [(&str, Unit); 4] = [
+    ("candles_1w", Unit::Week),
+    ("candles_1mo", Unit::Month),
+    ("candles_1q", Unit::Quarter),
+    ("candles_1y", Unit::Year),
+];
 
 /// A period that ends within this time is marked already: a refresh after its end may have begun
 /// before the transaction that writes the mark commits. No transaction lives that long.
@@ -25,14 +29,24 @@ pub type Mark = (&'static str, i32, NaiveDate);
 ///
 /// # Panics
 /// Never: one of a unit is an interval.
-pub fn of_day(symbol_id: i32, date: NaiveDate, zone: Tz, now: DateTime<Utc>, marks: &mut BTreeSet<Mark>) {
+pub fn of_day(
+    symbol_id: i32,
+    date: NaiveDate,
+    zone: Tz,
+    now: DateTime<Utc>,
+    marks: &mut BTreeSet<Mark>,
+) {
     let horizon = (now + AHEAD).timestamp_micros();
     for (view, unit) in VIEWS {
-        let Ok(interval) = Interval::new(1, unit) else { unreachable!("one of a unit is an interval") };
+        let Ok(interval) = Interval::new(1, unit) else {
+            unreachable!("one of a unit is an interval")
+        };
         let periods = Periods::new(interval, Anchor::Calendar);
         let period = periods.start(date);
         // The longest period has 366 days: the next one begins within that time of this one's start.
-        let next = (1..).map(|periods_of_days| period + chrono::Days::new(periods_of_days)).find(|day| periods.start(*day) == *day);
+        let next = (1..)
+            .map(|periods_of_days| period + chrono::Days::new(periods_of_days))
+            .find(|day| periods.start(*day) == *day);
         if next.is_some_and(|next| day_start(next, zone) <= horizon) {
             marks.insert((view, symbol_id, period));
         }

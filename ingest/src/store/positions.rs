@@ -1,6 +1,7 @@
 //! Positions: how far each partition is stored, and the fence that a stale worker cannot pass.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -21,9 +22,19 @@ pub struct Position {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn read(pool: &PgPool, cluster: &str, partitions: &[TopicPartition]) -> sqlx::Result<BTreeMap<TopicPartition, Position>> {
-    let topics: Vec<String> = partitions.iter().map(|partition| partition.topic.to_string()).collect();
-    let numbers: Vec<i32> = partitions.iter().map(|partition| partition.partition).collect();
+pub async fn read(
+    pool: &PgPool,
+    cluster: &str,
+    partitions: &[TopicPartition],
+) -> sqlx::Result<BTreeMap<TopicPartition, Position>> {
+    let topics: Vec<String> = partitions
+        .iter()
+        .map(|partition| partition.topic.to_string())
+        .collect();
+    let numbers: Vec<i32> = partitions
+        .iter()
+        .map(|partition| partition.partition)
+        .collect();
     sqlx::query(
         "insert into ingest_offsets (cluster_id, topic, \"partition\") \
          select $1, * from unnest($2::text[], $3::integer[]) order by 2, 3 on conflict do nothing",
@@ -34,12 +45,24 @@ pub async fn read(pool: &PgPool, cluster: &str, partitions: &[TopicPartition]) -
     .execute(pool)
     .await?;
     let rows: Vec<(String, i32, Option<i64>, Option<i64>, Option<DateTime<Utc>>)> =
-        sqlx::query_as(include_str!("positions_read.sql")).bind(cluster).bind(&topics).bind(&numbers).fetch_all(pool).await?;
+        sqlx::query_as(include_str!("positions_read.sql"))
+            .bind(cluster)
+            .bind(&topics)
+            .bind(&numbers)
+            .fetch_all(pool)
+            .await?;
     Ok(rows
         .into_iter()
         .map(|(topic, partition, next, last_offset, last_timestamp)| {
-            let last = last_offset.map(|offset| (offset, last_timestamp.map(|time| time.timestamp_millis())));
-            (TopicPartition { topic: topic.into(), partition }, Position { next, last })
+            let last = last_offset
+                .map(|offset| (offset, last_timestamp.map(|time| time.timestamp_millis())));
+            (
+                TopicPartition {
+                    topic: topic.into(),
+                    partition,
+                },
+                Position { next, last },
+            )
         })
         .collect())
 }
@@ -61,30 +84,63 @@ pub enum Fence {
 /// # Errors
 /// When the database fails.
 pub async fn fence(db: &mut PgConnection, cluster: &str, batch: &Batch) -> sqlx::Result<Fence> {
-    let spans: Vec<_> = batch.spans.iter().map(|(index, span)| (&batch.partitions[usize::from(*index)], span)).collect();
-    let topics: Vec<String> = spans.iter().map(|(partition, _)| partition.topic.to_string()).collect();
-    let numbers: Vec<i32> = spans.iter().map(|(partition, _)| partition.partition).collect();
-    let locked: Vec<(String, i32, Option<i64>)> = sqlx::query_as(include_str!("positions_lock.sql"))
-        .bind(cluster)
-        .bind(&topics)
-        .bind(&numbers)
-        .fetch_all(&mut *db)
-        .await?;
-    let held: BTreeMap<(&str, i32), Option<i64>> =
-        locked.iter().map(|(topic, partition, next)| ((topic.as_str(), *partition), *next)).collect();
+    let spans: Vec<_> = batch
+        .spans
+        .iter()
+        .map(|(index, span)| (&batch.partitions[usize::from(*index)], span))
+        .collect();
+    let topics: Vec<String> = spans
+        .iter()
+        .map(|(partition, _)| partition.topic.to_string())
+        .collect();
+    let numbers: Vec<i32> = spans
+        .iter()
+        .map(|(partition, _)| partition.partition)
+        .collect();
+    let locked: Vec<(String, i32, Option<i64>)> =
+        sqlx::query_as(include_str!("positions_lock.sql"))
+            .bind(cluster)
+            .bind(&topics)
+            .bind(&numbers)
+            .fetch_all(&mut *db)
+            .await?;
+    let held: BTreeMap<(&str, i32), Option<i64>> = locked
+        .iter()
+        .map(|(topic, partition, next)| ((topic.as_str(), *partition), *next))
+        .collect();
     let all = |expected: fn(&crate::batch::Span) -> Option<i64>| {
-        spans.iter().all(|(partition, span)| held.get(&(&*partition.topic, partition.partition)) == Some(&expected(span)))
+        spans.iter().all(|(partition, span)| {
+            held.get(&(&*partition.topic, partition.partition)) == Some(&expected(span))
+        })
     };
     if !all(|span| span.from) {
-        return Ok(if all(|span| Some(span.next)) { Fence::AlreadyStored } else { Fence::Lost });
+        return Ok(if all(|span| Some(span.next)) {
+            Fence::AlreadyStored
+        } else {
+            Fence::Lost
+        });
     }
     sqlx::query(include_str!("positions_move.sql"))
         .bind(cluster)
         .bind(&topics)
         .bind(&numbers)
         .bind(spans.iter().map(|(_, span)| span.next).collect::<Vec<_>>())
-        .bind(spans.iter().map(|(_, span)| span.last.map(|last| last.0)).collect::<Vec<_>>())
-        .bind(spans.iter().map(|(_, span)| span.last.and_then(|last| last.1).map(|millis| timestamp(millis.saturating_mul(1000)))).collect::<Vec<_>>())
+        .bind(
+            spans
+                .iter()
+                .map(|(_, span)| span.last.map(|last| last.0))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            spans
+                .iter()
+                .map(|(_, span)| {
+                    span.last
+                        .and_then(|last| last.1)
+                        .map(|millis| timestamp(millis.saturating_mul(1000)))
+                })
+                .collect::<Vec<_>>(),
+        )
         .execute(db)
         .await?;
     Ok(Fence::Passed)
@@ -98,32 +154,56 @@ pub async fn fence(db: &mut PgConnection, cluster: &str, batch: &Batch) -> sqlx:
 /// When the database fails.
 pub async fn end_frozen_holder(pool: &PgPool, cluster: &str, batch: &Batch) -> sqlx::Result<bool> {
     let mut waiter = pool.begin().await?;
-    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *waiter).await?;
-    let partitions: Vec<&TopicPartition> = batch.spans.keys().map(|index| &batch.partitions[usize::from(*index)]).collect();
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(&mut *waiter)
+        .await?;
+    let partitions: Vec<&TopicPartition> = batch
+        .spans
+        .keys()
+        .map(|index| &batch.partitions[usize::from(*index)])
+        .collect();
     let wait = sqlx::query(include_str!("positions_lock.sql"))
         .bind(cluster)
-        .bind(partitions.iter().map(|partition| partition.topic.to_string()).collect::<Vec<_>>())
-        .bind(partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>())
+        .bind(
+            partitions
+                .iter()
+                .map(|partition| partition.topic.to_string())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            partitions
+                .iter()
+                .map(|partition| partition.partition)
+                .collect::<Vec<_>>(),
+        )
         .execute(&mut *waiter);
+    let ended = AtomicBool::new(false);
     let end = async {
         // The waiter must be waiting before its blocker can be seen.
         for _ in 0..20 {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            let ended: Vec<bool> = sqlx::query_scalar(
-                "select pg_terminate_backend(a.pid) from pg_stat_activity a \
+            let holders: Vec<i32> = sqlx::query_scalar(
+                "select a.pid from pg_stat_activity a \
                  where a.pid = any(pg_blocking_pids($1)) and a.usename = current_user",
             )
             .bind(pid)
             .fetch_all(pool)
             .await?;
-            if ended.contains(&true) {
-                return Ok::<bool, sqlx::Error>(true);
+            if !holders.is_empty() {
+                ended.store(true, Ordering::Relaxed);
+                sqlx::query("select pg_terminate_backend(pid) from unnest($1::integer[]) as pid")
+                    .bind(&holders)
+                    .execute(pool)
+                    .await?;
+                break;
             }
         }
-        Ok(false)
+        Ok::<(), sqlx::Error>(())
     };
+    // The waiter may have the positions before the other session hears that it ended their holder.
     tokio::select! {
-        locked = wait => locked.map(|_| false),
-        ended = end => ended,
+        locked = wait => locked.map(|_| ())?,
+        done = end => done?,
     }
+    Ok(ended.into_inner())
 }

@@ -33,7 +33,11 @@ impl Ids {
     /// # Errors
     /// When the database fails.
     pub async fn of(&mut self, pool: &PgPool, names: &[Symbol]) -> sqlx::Result<Vec<i32>> {
-        let mut unknown: Vec<&str> = names.iter().filter(|name| !self.0.contains_key(*name)).map(Symbol::as_str).collect();
+        let mut unknown: Vec<&str> = names
+            .iter()
+            .filter(|name| !self.0.contains_key(*name))
+            .map(Symbol::as_str)
+            .collect();
         if !unknown.is_empty() {
             unknown.sort_unstable();
             // Only what is missing: a conflicting insert would use up an id.
@@ -44,15 +48,22 @@ impl Ids {
             .bind(&unknown)
             .execute(pool)
             .await?;
-            let rows: Vec<(String, i32)> = sqlx::query_as("select symbol, id from symbols where symbol = any($1)")
-                .bind(&unknown)
-                .fetch_all(pool)
-                .await?;
+            let rows: Vec<(String, i32)> =
+                sqlx::query_as("select symbol, id from symbols where symbol = any($1)")
+                    .bind(&unknown)
+                    .fetch_all(pool)
+                    .await?;
             for (name, id) in rows {
-                self.0.insert(Symbol::new(&name).map_err(|error| Damaged(error.to_string()))?, id);
+                self.0.insert(
+                    Symbol::new(&name).map_err(|error| Damaged(error.to_string()))?,
+                    id,
+                );
             }
         }
-        names.iter().map(|name| self.0.get(name).copied().ok_or(sqlx::Error::RowNotFound)).collect()
+        names
+            .iter()
+            .map(|name| self.0.get(name).copied().ok_or(sqlx::Error::RowNotFound))
+            .collect()
     }
 }
 
@@ -81,10 +92,23 @@ pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i
     .await?;
     rows.into_iter()
         .map(|row| {
-            let zone = row.timezone.parse().map_err(|_| Damaged(format!("symbol {} has the zone {:?}", row.id, row.timezone)))?;
+            let zone = row.timezone.parse().map_err(|_| {
+                Damaged(format!("symbol {} has the zone {:?}", row.id, row.timezone))
+            })?;
             let high = row.high_time.zip(row.high_sequence);
-            let high = high.map(|(time, sequence)| TickKey { event_time: time.into(), sequence });
-            Ok((row.id, Locked { zone, high, price_scale: row.price_scale, size_scale: row.size_scale }))
+            let high = high.map(|(time, sequence)| TickKey {
+                event_time: time.into(),
+                sequence,
+            });
+            Ok((
+                row.id,
+                Locked {
+                    zone,
+                    high,
+                    price_scale: row.price_scale,
+                    size_scale: row.size_scale,
+                },
+            ))
         })
         .collect()
 }
@@ -97,8 +121,18 @@ pub async fn raise(db: &mut PgConnection, symbols: &BTreeMap<i32, Locked>) -> sq
     let column = |value: fn(&Locked) -> i16| symbols.values().map(value).collect::<Vec<_>>();
     sqlx::query(include_str!("symbols_raise.sql"))
         .bind(symbols.keys().copied().collect::<Vec<_>>())
-        .bind(symbols.values().map(|s| s.high.map(|high| high.event_time.to_utc())).collect::<Vec<_>>())
-        .bind(symbols.values().map(|s| s.high.map(|high| high.sequence)).collect::<Vec<_>>())
+        .bind(
+            symbols
+                .values()
+                .map(|s| s.high.map(|high| high.event_time.to_utc()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            symbols
+                .values()
+                .map(|s| s.high.map(|high| high.sequence))
+                .collect::<Vec<_>>(),
+        )
         .bind(column(|symbol| symbol.price_scale))
         .bind(column(|symbol| symbol.size_scale))
         .execute(db)

@@ -1,4 +1,4 @@
--- {view}, {length} and {definition} are constants of the program and of the schema. A row counts when
+-- What is in braces are constants of the program and the schema's own definition. A row counts when
 -- readers may use it: the view was refreshed after its period's end, a day of slack for any zone
 -- included, and the period bears no mark.
 with defined as ({definition}),
