@@ -129,7 +129,7 @@ impl Default for DatabaseConfig {
             url: DatabaseUrl::new("postgres://127.0.0.1:5432/financial_data"),
             max_connections: 8,
             connect_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(60),
+            statement_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -139,12 +139,10 @@ impl DatabaseConfig {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self
-            .url
-            .expose()
-            .parse::<sqlx::postgres::PgConnectOptions>()
-            .is_err()
-        {
+        // The driver takes any scheme.
+        let url = self.url.expose();
+        let ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if !ours || url.parse::<sqlx::postgres::PgConnectOptions>().is_err() {
             faults.push(format!(
                 "database.url {} is not postgres://[user[:password]@]host:port/name",
                 self.url

@@ -25,7 +25,7 @@ pub fn options(
     application: &str,
 ) -> Result<PgConnectOptions, sqlx::Error> {
     let timeout = config.statement_timeout.as_millis().to_string();
-    let idle = Duration::from_secs(60).as_millis().to_string();
+    let idle = Duration::from_mins(1).as_millis().to_string();
     let options: PgConnectOptions = config.url.expose().parse()?;
     Ok(options
         .application_name(application)
@@ -44,10 +44,15 @@ pub fn options(
 /// # Errors
 /// When the URL is not one.
 pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
-    Ok(PgPoolOptions::new()
+    Ok(pool_of(config, options(config, application)?))
+}
+
+/// The same, of sessions with these options.
+pub fn pool_of(config: &DatabaseConfig, session: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(config.connect_timeout)
-        .connect_lazy_with(options(config, application)?))
+        .connect_lazy_with(session)
 }
 
 /// Why the schema could not be brought up to date.

@@ -32,15 +32,28 @@ pub enum DecimalError {
 }
 
 /// An exact decimal, `units` x 10^-`scale`, normalised.
+///
+/// The units are kept in two halves: an `i128` aligns to 16 bytes, and a batch holds many decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Decimal {
-    units: i128,
+    high: i64,
+    low: u64,
     scale: u8,
 }
 
 impl Decimal {
     /// Zero.
-    pub const ZERO: Self = Self { units: 0, scale: 0 };
+    pub const ZERO: Self = Self::raw(0, 0);
+
+    const fn raw(units: i128, scale: u8) -> Self {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the two halves"
+        )]
+        let (high, low) = ((units >> 64) as i64, units as u64);
+        Self { high, low, scale }
+    }
 
     /// The number `units` x 10^-`scale`.
     ///
@@ -59,16 +72,13 @@ impl Decimal {
         {
             return Err(DecimalError::TooManyDigits);
         }
-        Ok(Self {
-            units,
-            scale: u8::try_from(scale).unwrap_or(MAX_SCALE),
-        })
+        Ok(Self::raw(units, u8::try_from(scale).unwrap_or(MAX_SCALE)))
     }
 
     /// The whole number of 10^-[`scale`](Self::scale) that this is.
     #[must_use]
     pub const fn units(self) -> i128 {
-        self.units
+        ((self.high as i128) << 64) | self.low as i128
     }
 
     /// Decimals, 0 to 18.
@@ -81,20 +91,20 @@ impl Decimal {
     /// [`MAX_SCALE`]; `None` when that needs more than 127 bits.
     #[must_use]
     pub fn units_at(self, scale: u8) -> Option<i128> {
-        self.units
+        self.units()
             .checked_mul(power_of_ten(u32::from(scale.checked_sub(self.scale)?)))
     }
 
     /// Below zero.
     #[must_use]
     pub const fn is_negative(self) -> bool {
-        self.units < 0
+        self.high < 0
     }
 
     /// Above zero.
     #[must_use]
     pub const fn is_positive(self) -> bool {
-        self.units > 0
+        self.units() > 0
     }
 }
 
@@ -105,8 +115,7 @@ impl FromStr for Decimal {
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         let (negative, rest) = match text.as_bytes() {
             [b'-', rest @ ..] => (true, rest),
-            [b'+', rest @ ..] => (false, rest),
-            rest => (false, rest),
+            [b'+', rest @ ..] | rest => (false, rest),
         };
         let mut units: i128 = 0;
         let mut digits = 0_usize;
@@ -183,8 +192,8 @@ impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_units(
             f,
-            self.units < 0,
-            &self.units.unsigned_abs().to_string(),
+            self.high < 0,
+            &self.units().unsigned_abs().to_string(),
             usize::from(self.scale),
         )
     }
@@ -213,12 +222,12 @@ impl Ord for Decimal {
         let split = |d: &Self| {
             let unit = power_of_ten(u32::from(d.scale));
             (
-                d.units.div_euclid(unit),
-                d.units.rem_euclid(unit) * power_of_ten(u32::from(MAX_SCALE - d.scale)),
+                d.units().div_euclid(unit),
+                d.units().rem_euclid(unit) * power_of_ten(u32::from(MAX_SCALE - d.scale)),
             )
         };
         if self.scale == other.scale {
-            self.units.cmp(&other.units)
+            self.units().cmp(&other.units())
         } else {
             split(self).cmp(&split(other))
         }

@@ -48,7 +48,39 @@ pub struct Record {
     pub tick: Tick,
     /// Where it came from.
     pub source: Source,
-    payload: (u32, u32),
+    payload: Lengths,
+}
+
+/// Where a record's key and value end in [`Batch::payloads`], from where the record before ends.
+#[derive(Debug, Clone, Copy)]
+struct Lengths {
+    /// [`NO_KEY`]: the key is null, which an empty one is not.
+    key: u32,
+    value: u32,
+}
+
+const NO_KEY: u32 = u32::MAX;
+
+impl Lengths {
+    fn new(key: Option<&[u8]>, value: &[u8]) -> Self {
+        // Kafka keeps the lengths of both as signed 32-bit integers (KIP-98).
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(NO_KEY - 1);
+        Self {
+            key: key.map_or(NO_KEY, length),
+            value: length(value),
+        }
+    }
+
+    fn total(self) -> usize {
+        let key = if self.key == NO_KEY { 0 } else { self.key };
+        key as usize + self.value as usize
+    }
+
+    /// Key and value.
+    fn cut(self, bytes: &[u8]) -> (Option<&[u8]>, &[u8]) {
+        let (key, value) = bytes.split_at(self.total() - self.value as usize);
+        ((self.key != NO_KEY).then_some(key), value)
+    }
 }
 
 /// A message that cannot become a tick.
@@ -169,6 +201,8 @@ pub struct Batch {
     symbol_index: HashMap<Symbol, u32>,
     /// Key and value of every record, end to end: a later fault makes it a dead letter.
     payloads: Vec<u8>,
+    /// Bytes of key and value of the letters that were pushed.
+    letter_bytes: usize,
 }
 
 impl Batch {
@@ -178,6 +212,17 @@ impl Batch {
         Self {
             partitions,
             ..Self::default()
+        }
+    }
+
+    /// An empty batch over these partitions that has room for what this one holds: a batch that grows
+    /// by doubling leaves the heap in pieces.
+    #[must_use]
+    pub fn successor(&self, partitions: Vec<TopicPartition>) -> Self {
+        Self {
+            records: Vec::with_capacity(self.records.len()),
+            payloads: Vec::with_capacity(self.payloads.len()),
+            ..Self::new(partitions)
         }
     }
 
@@ -195,10 +240,17 @@ impl Batch {
             + usize::try_from(self.tombstones).unwrap_or(usize::MAX)
     }
 
-    /// Bytes of key and value of the records.
+    /// Bytes of key and value of the messages.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.payloads.len()
+        self.payloads.len() + self.letter_bytes
+    }
+
+    /// Adds a message that could not be decoded.
+    pub fn push_letter(&mut self, letter: DeadLetter) {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        self.letter_bytes += length(&letter.key) + length(&letter.payload);
+        self.letters.push(letter);
     }
 
     /// Adds a record.
@@ -214,15 +266,13 @@ impl Batch {
             Some(&index) => index,
             None => self.add_symbol(symbol),
         };
-        let key = key.unwrap_or_default();
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.payloads.extend_from_slice(key);
+        self.payloads.extend_from_slice(key.unwrap_or_default());
         self.payloads.extend_from_slice(payload);
         self.records.push(Record {
             symbol,
             tick,
             source,
-            payload: (length(key), length(payload)),
+            payload: Lengths::new(key, payload),
         });
     }
 
@@ -262,16 +312,17 @@ impl Batch {
         }
         let mut at = 0;
         for (index, record) in self.records.iter().enumerate() {
-            let (key, value) = (record.payload.0 as usize, record.payload.1 as usize);
+            let end = at + record.payload.total();
             if let Some(fault) = faults.get(&index) {
+                let (key, value) = record.payload.cut(&self.payloads[at..end]);
                 letters.push(DeadLetter {
                     source: record.source,
-                    key: Some(self.payloads[at..at + key].to_vec()).filter(|key| !key.is_empty()),
-                    payload: Some(self.payloads[at + key..at + key + value].to_vec()),
+                    key: key.map(<[u8]>::to_vec),
+                    payload: Some(value.to_vec()),
                     fault: fault.clone(),
                 });
             }
-            at += key + value;
+            at = end;
         }
         letters
     }
@@ -310,29 +361,24 @@ impl Batch {
         };
         let mut at = 0;
         for record in &self.records {
-            let (key, value) = (record.payload.0 as usize, record.payload.1 as usize);
-            let bytes = &self.payloads[at..at + key + value];
+            let end = at + record.payload.total();
+            let (key, value) = record.payload.cut(&self.payloads[at..end]);
             let half = if in_first(&record.source) {
                 &mut first
             } else {
                 &mut second
             };
             let name = self.symbols[record.symbol as usize].as_str();
-            half.push(
-                name,
-                record.tick,
-                record.source,
-                Some(&bytes[..key]),
-                &bytes[key..],
-            );
-            at += key + value;
+            half.push(name, record.tick, record.source, key, value);
+            at = end;
         }
         for letter in self.letters {
-            if in_first(&letter.source) {
-                first.letters.push(letter)
+            let half = if in_first(&letter.source) {
+                &mut first
             } else {
-                second.letters.push(letter)
-            }
+                &mut second
+            };
+            half.push_letter(letter);
         }
         second.tombstones = self.tombstones;
         (first, second)
@@ -381,6 +427,7 @@ mod tests {
             })
             .collect();
         let mut batch = Batch::new(partitions);
+        let keys: [Option<&[u8]>; 4] = [Some(b"k"), Some(b"k"), None, Some(b"")];
         for (index, (partition, offset)) in [(0, 5), (1, 0), (0, 7), (0, 8)].into_iter().enumerate()
         {
             let source = Source {
@@ -392,7 +439,7 @@ mod tests {
                 "A",
                 tick(offset),
                 source,
-                Some(b"k"),
+                keys[index],
                 format!("message {index}").as_bytes(),
             );
             batch.advance(
@@ -411,7 +458,7 @@ mod tests {
             offset: 6,
             timestamp: None,
         };
-        batch.letters.push(DeadLetter {
+        batch.push_letter(DeadLetter {
             source,
             key: None,
             payload: None,
@@ -452,6 +499,9 @@ mod tests {
         assert_eq!((second.records.len(), second.letters.len()), (2, 1));
         let letters = second.into_letters(&fault).letters;
         assert_eq!(letters[2].payload.as_deref(), Some(b"message 3".as_slice()));
-        assert_eq!(letters[2].key.as_deref(), Some(b"k".as_slice()));
+        assert_eq!(
+            (letters[1].key.as_deref(), letters[2].key.as_deref()),
+            (None, Some(b"".as_slice()))
+        );
     }
 }

@@ -12,12 +12,12 @@ use crate::verify::{self, Scope};
 
 /// Folds price ticks from Kafka into exact candles in PostgreSQL.
 ///
-/// Configuration: defaults < config/<ENVIRONMENT>.yaml or --config < FDA_SECTION__KEY variables.
+/// Configuration: defaults < `config/<ENVIRONMENT>.yaml` or `--config` < `FDA_SECTION__KEY` variables.
 /// Exit codes: 0 done, 1 failed or differences found, 2 wrong usage or configuration.
 #[derive(Debug, Parser)]
 #[command(name = "ingest", version)]
 pub struct Cli {
-    /// A configuration file, instead of config/<ENVIRONMENT>.yaml.
+    /// A configuration file, instead of `config/<ENVIRONMENT>.yaml`.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]

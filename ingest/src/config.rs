@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::config::{AdminConfig, DatabaseConfig, LogConfig, Validate};
+use common::config::{AdminConfig, DatabaseConfig, DatabaseUrl, LogConfig, Validate};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,7 @@ pub struct KafkaConfig {
     /// Consumer group. Positions are kept in the database, never taken from the group.
     pub group: String,
     /// Base URL of a registry with the Confluent API, for Avro.
+    #[serde(serialize_with = "masked")]
     pub schema_registry_url: String,
     /// Where the sequence comes from.
     pub sequence: SequenceSource,
@@ -93,6 +94,15 @@ pub struct KafkaConfig {
     pub session_timeout: Duration,
     /// Memory for messages fetched ahead, in KiB.
     pub prefetch_kib: u32,
+}
+
+/// A URL may hold a password.
+fn masked<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if url.is_empty() {
+        serializer.serialize_str(url)
+    } else {
+        serializer.collect_str(&DatabaseUrl::new(url))
+    }
 }
 
 impl Default for KafkaConfig {
@@ -106,7 +116,8 @@ impl Default for KafkaConfig {
             schema_registry_url: String::new(),
             sequence: SequenceSource::Field,
             session_timeout: Duration::from_secs(30),
-            prefetch_kib: 16 * 1024,
+            // librdkafka's own record of a small message is several times the message.
+            prefetch_kib: 4 * 1024,
         }
     }
 }
@@ -139,7 +150,7 @@ impl Default for AcceptConfig {
     fn default() -> Self {
         Self {
             earliest: DateTime::UNIX_EPOCH,
-            ahead: Duration::from_secs(24 * 60 * 60),
+            ahead: Duration::from_hours(24),
         }
     }
 }
@@ -161,7 +172,7 @@ pub struct BatchConfig {
 impl Default for BatchConfig {
     fn default() -> Self {
         Self {
-            max_messages: 50_000,
+            max_messages: 40_000,
             max_bytes: 16 * 1024 * 1024,
             linger: Duration::from_millis(20),
         }
@@ -221,8 +232,8 @@ impl Validate for IngestConfig {
             "kafka.prefetch_kib must be 1024 to 1048576",
         );
         require(
-            (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&kafka.session_timeout),
-            "kafka.session_timeout must be 1s to 300s",
+            (Duration::from_secs(6)..=Duration::from_mins(5)).contains(&kafka.session_timeout),
+            "kafka.session_timeout must be 6s to 300s: brokers accept no other by default",
         );
         require(
             (1..=500_000).contains(&self.batch.max_messages),

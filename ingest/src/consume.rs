@@ -22,7 +22,7 @@ use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::assignment::{Assigned, Partitions};
 pub use self::context::Context;
@@ -39,6 +39,11 @@ use crate::writer::Verdict;
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// How long a stop or a revocation waits for the batch that is being stored.
 const DRAIN: Duration = Duration::from_secs(3);
+/// How long leaving the group may take at least: the client waits for a broker that is away.
+const LEAVE: Duration = Duration::from_millis(500);
+/// How often the ends of paused partitions are asked for, and how long each may take.
+const LOOK_AT_ENDS: Duration = Duration::from_secs(5);
+const WATERMARK: Duration = Duration::from_secs(1);
 /// Longest poll: how late a stop or a decision of the group may be seen.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -93,6 +98,10 @@ pub struct Consume<'a> {
     held: VecDeque<OwnedMessage>,
     /// Numbers of partitions whose end has been seen, and not yet compared with their positions.
     ends: BTreeSet<i32>,
+    /// The topics, for a sentence.
+    topics: String,
+    /// Why one of them cannot be read, in the client's words.
+    unavailable: Option<String>,
 }
 
 /// The loop was told to stop or its partitions are gone: what is in hand is dropped, not lost.
@@ -109,14 +118,14 @@ impl<'a> Consume<'a> {
             client_config(&config.kafka).create_with_context(Context::default())?;
         let topics: Vec<&str> = formats.keys().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
-        let registry =
-            match config.kafka.schema_registry_url.as_str() {
-                "" => None,
-                url => Some(Registry::new(url).map_err(|error| {
-                    ConsumeError::Fatal(format!("schema registry {url}: {error}"))
-                })?),
-            };
-        Ok(Self {
+        let topics = topics.join(", ");
+        let registry = match config.kafka.schema_registry_url.as_str() {
+            "" => None,
+            url => Some(Registry::new(url).map_err(|error| {
+                ConsumeError::Fatal(format!("schema registry: {}", error.without_url()))
+            })?),
+        };
+        let joined = Self {
             config,
             links,
             consumer: Arc::new(consumer),
@@ -128,7 +137,11 @@ impl<'a> Consume<'a> {
             in_flight: false,
             held: VecDeque::new(),
             ends: BTreeSet::new(),
-        })
+            topics,
+            unavailable: None,
+        };
+        joined.wait_for_partitions();
+        Ok(joined)
     }
 
     /// Polls until it is told to stop.
@@ -137,14 +150,16 @@ impl<'a> Consume<'a> {
     /// When an operator must act, or the consumer must be made anew.
     pub fn run(mut self) -> Result<(), ConsumeError> {
         let result = self.poll_until_stopped();
+        let deadline = Instant::now() + DRAIN;
         if result.is_ok() {
-            self.drain();
+            self.drain(deadline);
         } else if self.in_flight {
             // The verdict of the batch that is being stored must not meet the next consumer.
             let _verdict = self.links.verdicts.recv_timeout(DRAIN);
         }
         // From here on the consumer gives its partitions back by itself.
         self.consumer.context().close();
+        leave(self.consumer, deadline);
         result
     }
 
@@ -179,10 +194,7 @@ impl<'a> Consume<'a> {
                 self.rebalance()?;
                 self.collect()?;
                 self.pass_control_records()?;
-                self.links
-                    .metrics
-                    .lag
-                    .set(self.consumer.context().lag(self.partitions.positions()));
+                self.show_lag();
                 if !self.in_flight && !self.batch.is_empty() && self.batch_since.elapsed() >= linger
                 {
                     self.flush();
@@ -206,14 +218,12 @@ impl<'a> Consume<'a> {
             .to_millis()
             .filter(|millis| *millis >= 0);
         let offset = message.offset();
-        let (index, format) =
-            match self
-                .partitions
+        let Some((index, format)) =
+            self.partitions
                 .accept(message.topic(), message.partition(), offset, timestamp)?
-            {
-                Some(accepted) => accepted,
-                None => return Ok(Ok(())),
-            };
+        else {
+            return Ok(Ok(()));
+        };
         let source = Source {
             partition: index,
             offset,
@@ -251,7 +261,7 @@ impl<'a> Consume<'a> {
                     message.key().map(<[u8]>::to_vec),
                     payload.map(<[u8]>::to_vec),
                 );
-                self.batch.letters.push(DeadLetter {
+                self.batch.push_letter(DeadLetter {
                     source,
                     key,
                     payload,
@@ -353,7 +363,8 @@ impl<'a> Consume<'a> {
 
     /// Hands the batch to the writer, which is idle.
     fn flush(&mut self) {
-        let batch = std::mem::replace(&mut self.batch, Batch::new(self.partitions.names()));
+        let next = self.batch.successor(self.partitions.names());
+        let batch = std::mem::replace(&mut self.batch, next);
         if self.links.batches.blocking_send(batch).is_ok() {
             self.in_flight = true;
         }
@@ -397,7 +408,7 @@ impl<'a> Consume<'a> {
             }
         }
         if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
-            tracing::debug!(%error, "cannot show positions in the group");
+            debug!(%error, "cannot show positions in the group");
         }
     }
 
@@ -433,8 +444,13 @@ impl<'a> Consume<'a> {
         let consumer = self.consumer.clone();
         let assigned = consumer.assignment()?;
         consumer.pause(&assigned)?;
+        let mut look_at_ends = Instant::now();
         let value = loop {
             self.links.health.polled();
+            if look_at_ends <= Instant::now() {
+                self.look_at_ends();
+                look_at_ends = Instant::now() + LOOK_AT_ENDS;
+            }
             match consumer.poll(Duration::from_millis(50)) {
                 Some(Ok(message)) => self.held.push_back(message.detach()),
                 Some(Err(error)) => self.on_error(&error)?,
@@ -455,6 +471,33 @@ impl<'a> Consume<'a> {
         };
         consumer.resume(&assigned)?;
         Ok(Ok(value))
+    }
+
+    /// Without partitions the worker is not ready, and says what it waits for.
+    fn wait_for_partitions(&self) {
+        let waiting = || format!("waiting for partitions of {}", self.topics);
+        let reason = self.unavailable.clone().unwrap_or_else(waiting);
+        self.links.health.kafka_answers(Some(reason));
+    }
+
+    fn show_lag(&self) {
+        let lag = self.consumer.context().lag(self.partitions.positions());
+        self.links.metrics.lag.set(lag);
+    }
+
+    /// Asks Kafka where the partitions end: while they are paused nothing is fetched that would tell.
+    fn look_at_ends(&self) {
+        for partition in self.partitions.names() {
+            let (topic, number) = (&partition.topic, partition.partition);
+            match self.consumer.fetch_watermarks(topic, number, WATERMARK) {
+                Ok((_, end)) => self.consumer.context().saw_end(partition, end),
+                Err(error) => {
+                    debug!(%error, "cannot ask where partitions end");
+                    break;
+                }
+            }
+        }
+        self.show_lag();
     }
 
     /// Carries out what the group has decided, if anything.
@@ -478,6 +521,7 @@ impl<'a> Consume<'a> {
                     }
                     self.forget();
                     self.consumer.unassign()?;
+                    self.wait_for_partitions();
                 }
             }
         }
@@ -489,12 +533,14 @@ impl<'a> Consume<'a> {
         self.batch = Batch::default();
         self.held.clear();
         self.ends.clear();
+        self.consumer.context().forget_ends();
     }
 
     /// Assigns partitions at their stored positions; waits, polling on, while the database or Kafka
     /// cannot say where that is.
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), ConsumeError> {
         self.forget();
+        self.unavailable = None;
         let links = self.links;
         // It has just given us partitions.
         links.health.kafka_answers(None);
@@ -513,6 +559,7 @@ impl<'a> Consume<'a> {
                 Err(assignment::PositionError::Fatal(reason)) => {
                     return Err(ConsumeError::Fatal(reason));
                 }
+                Err(assignment::PositionError::Stopped) => return Ok(()),
                 Err(assignment::PositionError::Database(reason)) => {
                     links.health.database_answers(Some(reason));
                 }
@@ -563,7 +610,7 @@ impl<'a> Consume<'a> {
             }
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-            ) => Err(ConsumeError::Fatal(assignment::gone(&error.to_string()))),
+            ) => Err(ConsumeError::Fatal(self.what_is_gone(error))),
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed
@@ -573,15 +620,36 @@ impl<'a> Consume<'a> {
                 Err(ConsumeError::Fatal(format!("kafka: {error}")))
             }
             _ => {
-                warn!(%error, "kafka");
+                let unavailable = self.consumer.context().unavailable();
+                warn!(%error, unavailable, "kafka");
+                if unavailable.is_some() {
+                    self.unavailable = unavailable;
+                    if self.partitions.is_empty() {
+                        self.wait_for_partitions();
+                    }
+                }
                 Ok(())
             }
         }
     }
 
+    /// Kafka does not have a position: which one, where it can be told.
+    fn what_is_gone(&self, error: &KafkaError) -> String {
+        for (partition, next) in self.partitions.positions() {
+            let (topic, number) = (&partition.topic, partition.partition);
+            match self.consumer.fetch_watermarks(topic, number, WATERMARK) {
+                Ok((low, high)) if next < low || next > high => {
+                    return assignment::outside(partition, next, low, high);
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        assignment::gone(&format!("a position of {}: {error}", self.topics))
+    }
+
     /// Stores what is in hand before the worker leaves, within a bound.
-    fn drain(&mut self) {
-        let deadline = Instant::now() + DRAIN;
+    fn drain(&mut self, deadline: Instant) {
         let mut stored = 0;
         while self.in_flight || !self.batch.is_empty() {
             if !self.in_flight {
@@ -606,5 +674,19 @@ impl<'a> Consume<'a> {
             }
         }
         info!(messages = stored, "stored the last batch");
+    }
+}
+
+/// Leaves the group, or at least has tried to.
+fn leave(consumer: Arc<BaseConsumer<Context>>, deadline: Instant) {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(consumer);
+        // Nobody may be waiting any more.
+        let _waiting = tell.send(());
+    });
+    let left = deadline.saturating_duration_since(Instant::now());
+    if told.recv_timeout(left.max(LEAVE)).is_err() {
+        warn!("kafka does not answer: the group will notice by itself that this worker is gone");
     }
 }

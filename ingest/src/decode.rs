@@ -6,6 +6,7 @@
 pub mod avro;
 pub mod json;
 pub mod registry;
+mod schema;
 
 use std::borrow::Cow;
 

@@ -33,6 +33,7 @@ use crate::config::IngestConfig;
 use crate::consume::{Consume, ConsumeError, Links};
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::store::sessions;
 use crate::writer::Writer;
 
 /// How long a stop may take before what is in hand is left to the next worker.
@@ -43,7 +44,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// # Errors
 /// When an operator must act; the sentence names the way out.
 pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Result<()> {
-    let pool = database::pool(&config.database, "ingest")?;
+    let session = database::options(&config.database, "ingest")?
+        .options([("lock_timeout", sessions::LOCK_TIMEOUT)]);
+    let pool = database::pool_of(&config.database, session);
     let metrics = Metrics::new()?;
     let health = Arc::new(Health::default());
     let listener = admin::bind(config.admin.listen, "admin.listen").await?;

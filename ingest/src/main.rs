@@ -7,7 +7,9 @@ use ingest::command::{Cli, execute};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-#[tokio::main]
+// One worker thread: the poll loop has its own, the writer is one task, and each further thread would
+// keep a heap of a whole transaction's size.
+#[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let stop = CancellationToken::new();
@@ -27,11 +29,13 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    match execute(cli, stop).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match execute(cli, stop).await {
+        Ok(()) => 0,
         Err(failure) => {
             eprintln!("ingest: {:#}", failure.error);
-            ExitCode::from(failure.code)
+            failure.code
         }
-    }
+    };
+    // Returning would wait for blocking calls, and Kafka's client may be in one that has no end.
+    std::process::exit(code.into())
 }

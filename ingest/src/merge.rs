@@ -11,11 +11,11 @@ use crate::batch::{Fault, Reason};
 
 /// A tick that arrives, with its index in the batch: the order of arrival.
 #[derive(Debug, Clone, Copy)]
-pub struct Arrival {
+pub struct Arrival<'a> {
     /// Index of the record in its batch.
     pub index: usize,
     /// The tick.
-    pub tick: Tick,
+    pub tick: &'a Tick,
 }
 
 /// What a merge did, for the candles and the counters.
@@ -37,7 +37,11 @@ pub struct Effects {
 
 /// Merges `arrivals` into `stored`, both sorted by key, arrivals of one key in order of arrival.
 /// Returns all ticks, and whether they differ from `stored`.
-pub fn merge(stored: Vec<Tick>, arrivals: &[Arrival], effects: &mut Effects) -> (Vec<Tick>, bool) {
+pub fn merge(
+    stored: Vec<Tick>,
+    arrivals: &[Arrival<'_>],
+    effects: &mut Effects,
+) -> (Vec<Tick>, bool) {
     let mut merged = Vec::with_capacity(stored.len() + arrivals.len());
     let mut changed = false;
     let mut stored = stored.into_iter().peekable();
@@ -49,18 +53,18 @@ pub fn merge(stored: Vec<Tick>, arrivals: &[Arrival], effects: &mut Effects) -> 
         let before = stored.next_if(|tick| tick.key == key);
         let mut held = before;
         for arrival in group {
-            match held.map(|held| held.rank(&arrival.tick)) {
-                None => held = Some(arrival.tick),
+            match held.map(|held| held.rank(arrival.tick)) {
+                None => held = Some(*arrival.tick),
                 Some(Rank::Newer) => {
                     effects.corrections += 1;
-                    held = Some(arrival.tick);
+                    held = Some(*arrival.tick);
                 }
                 Some(Rank::Duplicate) => effects.duplicates += 1,
                 Some(Rank::Stale) => effects.stale += 1,
                 Some(Rank::Conflict) => {
                     effects
                         .conflicts
-                        .insert(arrival.index, conflict(&arrival.tick));
+                        .insert(arrival.index, conflict(arrival.tick));
                 }
             }
         }
@@ -111,11 +115,11 @@ mod tests {
         }
     }
 
-    fn arrivals(ticks: &[Tick]) -> Vec<Arrival> {
-        let mut all: Vec<Arrival> = ticks
+    fn arrivals(ticks: &[Tick]) -> Vec<Arrival<'_>> {
+        let mut all: Vec<Arrival<'_>> = ticks
             .iter()
             .enumerate()
-            .map(|(index, tick)| Arrival { index, tick: *tick })
+            .map(|(index, tick)| Arrival { index, tick })
             .collect();
         all.sort_by_key(|arrival| (arrival.tick.key, arrival.index));
         all

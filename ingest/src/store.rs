@@ -9,6 +9,7 @@ pub mod copy;
 pub mod letters;
 pub mod marks;
 pub mod positions;
+pub mod sessions;
 pub mod symbols;
 
 use chrono::{DateTime, Utc};

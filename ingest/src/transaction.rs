@@ -17,7 +17,6 @@ use crate::batch::Batch;
 use crate::fold::{Buckets, Level};
 use crate::merge::{Arrival, Effects, merge};
 use crate::recompute;
-use crate::store::block::FULL;
 use crate::store::candles::{BucketKey, Write};
 use crate::store::positions::{Fence, fence};
 use crate::store::symbols::{Ids, Locked};
@@ -103,15 +102,15 @@ pub async fn store(
 }
 
 /// The batch's ticks by symbol, each symbol's in order of their keys, then of arrival.
-fn arrivals(batch: &Batch, id_of: &[i32]) -> BTreeMap<i32, Vec<Arrival>> {
-    let mut by_symbol: BTreeMap<i32, Vec<Arrival>> = BTreeMap::new();
+fn arrivals<'a>(batch: &'a Batch, id_of: &[i32]) -> BTreeMap<i32, Vec<Arrival<'a>>> {
+    let mut by_symbol: BTreeMap<i32, Vec<Arrival<'_>>> = BTreeMap::new();
     for (index, record) in batch.records.iter().enumerate() {
         by_symbol
             .entry(id_of[record.symbol as usize])
             .or_default()
             .push(Arrival {
                 index,
-                tick: record.tick,
+                tick: &record.tick,
             });
     }
     for arrivals in by_symbol.values_mut() {
@@ -126,7 +125,7 @@ type Conflicts = BTreeMap<usize, crate::batch::Fault>;
 /// Stores the ticks of locked symbols and brings their candles up to date.
 async fn apply(
     tx: &mut PgConnection,
-    arrivals: BTreeMap<i32, Vec<Arrival>>,
+    arrivals: BTreeMap<i32, Vec<Arrival<'_>>>,
     mut locked: BTreeMap<i32, Locked>,
     outcome: &mut Outcome,
 ) -> sqlx::Result<Conflicts> {
@@ -138,36 +137,16 @@ async fn apply(
         .map(|(id, symbol)| (*id, symbol.high))
         .collect();
 
-    // Above the high-water mark ticks are new without looking; the others meet what is stored.
     let mut effects: BTreeMap<i32, Effects> = BTreeMap::new();
-    let mut runs: Vec<(i32, Vec<Tick>)> = Vec::new();
-    let mut late: Vec<(i32, Vec<Arrival>)> = Vec::new();
-    for (id, mut all) in arrivals {
-        let high = high_before[&id];
-        let fresh = all.split_off(all.partition_point(|arrival| Some(arrival.tick.key) <= high));
-        let effects = effects.entry(id).or_default();
-        let (run, _) = merge(Vec::new(), &fresh, effects);
-        runs.push((id, run));
-        if !all.is_empty() {
-            late.push((id, all));
-        }
-    }
+    let late = insert_fresh(tx, arrivals, &mut locked, &mut effects).await?;
     let added_above: usize = effects.values().map(|effects| effects.added.len()).sum();
-    let fresh: Vec<(i32, &[Tick])> = runs
+    let mut changed: BTreeSet<i32> = locked
         .iter()
-        .filter(|(_, run)| !run.is_empty())
-        .map(|(id, run)| (*id, run.as_slice()))
+        .filter(|(id, symbol)| symbol.high != high_before[id])
+        .map(|(id, _)| *id)
         .collect();
-    blocks::insert(tx, &fresh).await?;
-    let mut changed: BTreeSet<i32> = fresh.iter().map(|(id, _)| *id).collect();
     merge_late(tx, &late, &mut effects, &mut changed).await?;
 
-    // Marks and scales of the symbols whose ticks changed.
-    for (id, run) in &runs {
-        if let (Some(last), Some(symbol)) = (run.last(), locked.get_mut(id)) {
-            symbol.high = Some(last.key);
-        }
-    }
     locked.retain(|id, _| changed.contains(id));
     for (id, symbol) in &mut locked {
         for tick in &effects[id].added {
@@ -206,18 +185,48 @@ async fn apply(
     Ok(conflicts)
 }
 
+/// Inserts the ticks above their symbols' high-water marks, which are new without looking, and raises
+/// the marks. Returns the others: they must meet what is stored.
+async fn insert_fresh<'a>(
+    tx: &mut PgConnection,
+    arrivals: BTreeMap<i32, Vec<Arrival<'a>>>,
+    locked: &mut BTreeMap<i32, Locked>,
+    effects: &mut BTreeMap<i32, Effects>,
+) -> sqlx::Result<Vec<(i32, Vec<Arrival<'a>>)>> {
+    let mut runs: Vec<(i32, Vec<Tick>)> = Vec::new();
+    let mut late = Vec::new();
+    for (id, mut all) in arrivals {
+        let Some(symbol) = locked.get_mut(&id) else {
+            return Err(sqlx::Error::RowNotFound);
+        };
+        let known = all.partition_point(|arrival| Some(arrival.tick.key) <= symbol.high);
+        let fresh = all.split_off(known);
+        let (run, _) = merge(Vec::new(), &fresh, effects.entry(id).or_default());
+        if let Some(last) = run.last() {
+            symbol.high = Some(last.key);
+            runs.push((id, run));
+        }
+        if !all.is_empty() {
+            late.push((id, all));
+        }
+    }
+    let runs: Vec<(i32, &[Tick])> = runs.iter().map(|(id, run)| (*id, run.as_slice())).collect();
+    blocks::insert(tx, &runs).await?;
+    Ok(late)
+}
+
 /// Merges ticks at or below the high-water mark into the blocks that they belong to, a bounded number
 /// of blocks at a time. A step leaves the keys of the blocks of later steps as they are.
 async fn merge_late(
     tx: &mut PgConnection,
-    late: &[(i32, Vec<Arrival>)],
+    late: &[(i32, Vec<Arrival<'_>>)],
     effects: &mut BTreeMap<i32, Effects>,
     changed: &mut BTreeSet<i32>,
 ) -> sqlx::Result<()> {
     if late.is_empty() {
         return Ok(());
     }
-    let flat: Vec<(i32, Arrival)> = late
+    let flat: Vec<(i32, Arrival<'_>)> = late
         .iter()
         .flat_map(|(id, arrivals)| arrivals.iter().map(|arrival| (*id, *arrival)))
         .collect();
@@ -227,7 +236,7 @@ async fn merge_late(
         .collect();
     let owners = blocks::owners(tx, &keys).await?;
     // Arrivals are sorted, so those of one block are neighbours.
-    let owned: Vec<((i32, Option<TickKey>), Arrival)> = flat
+    let owned: Vec<((i32, Option<TickKey>), Arrival<'_>)> = flat
         .into_iter()
         .zip(owners)
         .map(|((id, arrival), owner)| ((id, owner), arrival))
@@ -245,7 +254,7 @@ async fn merge_late(
         let (mut replaced, mut runs) = (Vec::new(), Vec::new());
         for group in step {
             let (id, owner) = group[0].0;
-            let arrivals: Vec<Arrival> = group.iter().map(|(_, arrival)| *arrival).collect();
+            let arrivals: Vec<Arrival<'_>> = group.iter().map(|(_, arrival)| *arrival).collect();
             let before = owner
                 .and_then(|owner| stored.remove(&(id, owner)))
                 .unwrap_or_default();
@@ -257,16 +266,9 @@ async fn merge_late(
             }
         }
         blocks::delete(tx, &replaced).await?;
-        // A block that outgrows its bound is halved rather than cut, which leaves room in both.
-        let mut halves: Vec<(i32, &[Tick])> = Vec::with_capacity(runs.len());
-        for (id, run) in &runs {
-            let parts = run.len().div_ceil(FULL).max(1);
-            halves.extend(
-                run.chunks(run.len().div_ceil(parts).max(1))
-                    .map(|part| (*id, part)),
-            );
-        }
-        blocks::insert(tx, &halves).await?;
+        let runs: Vec<(i32, &[Tick])> =
+            runs.iter().map(|(id, run)| (*id, run.as_slice())).collect();
+        blocks::insert(tx, &runs).await?;
     }
     Ok(())
 }

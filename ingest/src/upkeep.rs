@@ -107,11 +107,29 @@ pub async fn merge_blocks(pool: &PgPool) -> sqlx::Result<u64> {
 struct Small {
     first_time: DateTime<Utc>,
     first_sequence: i64,
-    /// Whether the block after it is small too.
-    joins_next: bool,
+    next_time: Option<DateTime<Utc>>,
+    next_sequence: Option<i64>,
+    next_is_small: bool,
 }
 
-/// Merges runs of small neighbours of one symbol, in one transaction.
+impl Small {
+    fn keys(&self) -> impl Iterator<Item = TickKey> {
+        let key = |(time, sequence): (DateTime<Utc>, i64)| TickKey {
+            event_time: time.into(),
+            sequence,
+        };
+        let next = self.next_time.zip(self.next_sequence);
+        [
+            Some((self.first_time, self.first_sequence)),
+            next.filter(|_| !self.next_is_small),
+        ]
+        .into_iter()
+        .flatten()
+        .map(key)
+    }
+}
+
+/// Merges runs of small blocks of one symbol, each with the block that follows it, in one transaction.
 async fn merge_symbol(pool: &PgPool, symbol_id: i32) -> sqlx::Result<u64> {
     let mut tx = pool.begin().await?;
     let free: Option<i32> =
@@ -128,22 +146,16 @@ async fn merge_symbol(pool: &PgPool, symbol_id: i32) -> sqlx::Result<u64> {
         .await?;
     let mut gone: Vec<(i32, TickKey)> = Vec::new();
     let mut runs: Vec<Vec<Tick>> = Vec::new();
-    for run in small
-        .chunk_by(|block, _| block.joins_next)
-        .filter(|run| run.len() > 1)
-    {
+    for run in small.chunk_by(|block, _| block.next_is_small) {
+        // With the large block that follows, a small one between large ones is merged too.
         let keys: Vec<_> = run
             .iter()
-            .map(|block| {
-                (
-                    symbol_id,
-                    TickKey {
-                        event_time: block.first_time.into(),
-                        sequence: block.first_sequence,
-                    },
-                )
-            })
+            .flat_map(Small::keys)
+            .map(|key| (symbol_id, key))
             .collect();
+        if keys.len() < 2 {
+            continue;
+        }
         let mut ticks = Vec::new();
         for row in blocks::read(&mut tx, &keys).await? {
             ticks.extend(row.ticks()?);

@@ -14,8 +14,8 @@ use crate::batch::{Batch, Fault, Reason, Span, TopicPartition};
 use crate::failure::{Class, backoff, class};
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::store::positions;
 use crate::store::symbols::Ids;
+use crate::store::{positions, sessions};
 use crate::transaction::{Outcome, TransactionError, store};
 
 /// What became of a batch.
@@ -129,18 +129,23 @@ impl Writer {
                 .as_database_error()
                 .and_then(|error| error.code())
                 .is_some_and(|code| code == "55P03");
-            if lock_timeout
-                && positions::end_frozen_holder(&self.pool, &self.cluster, batch)
-                    .await
-                    .unwrap_or(false)
-            {
-                info!("ended the session of a frozen worker that held a position of this batch");
+            if lock_timeout && self.end_frozen(batch).await.unwrap_or(false) {
+                info!("ended the session of a frozen worker that held what this batch needs");
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff(attempt, jitter())) => {}
                 () = self.stop.cancelled() => return Whole::Ended(Verdict::Stopped),
             }
         }
+    }
+
+    /// Ends the session of a worker that holds a position of the batch, or else of any that stands
+    /// still inside a transaction: it may hold a symbol that the batch needs.
+    async fn end_frozen(&self, batch: &Batch) -> sqlx::Result<bool> {
+        Ok(
+            positions::end_frozen_holder(&self.pool, &self.cluster, batch).await?
+                || sessions::end_frozen(&self.pool).await?,
+        )
     }
 
     fn count(&self, batch: &Batch, outcome: &Outcome) {

@@ -100,6 +100,10 @@ pub async fn bench(options: &Bench) -> Result<()> {
     let mut db = PgConnection::connect(&url).await?;
     let drained = drain(&mut worker, &mut db, total).await?;
     let peak = peak_memory_kib(&worker)?;
+    println!(
+        "drained at {:.0} ticks/s; merging small blocks",
+        drained.a_second()
+    );
 
     let before_merge = stored_bytes(&mut db).await?;
     eventually(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -13,10 +14,11 @@ use crate::{cache, eventually, http, java, ports, workspace};
 /// The newest version that runs on Java 17.
 pub const VERSION: &str = "3.0.9";
 
-/// A running registry; its schemas go when it is dropped.
+/// A running registry; it keeps its schemas over a restart, and loses them when it is dropped.
 #[derive(Debug)]
 pub struct Registry {
     process: Process,
+    folder: PathBuf,
     port: u16,
 }
 
@@ -27,23 +29,37 @@ impl Registry {
     ///
     /// When Java or Maven is missing, nothing can be fetched, or the registry does not start.
     pub async fn start() -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         java::check().await?;
-        let folder = application().await?;
+        let application = application().await?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("testbed-registry-{}-{number}", std::process::id()));
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let port = ports::free()?;
-        let process = launch(&folder, port)?;
-        let mut registry = Self { process, port };
+        let process = launch(&application, &folder, port)?;
+        let mut registry = Self {
+            process,
+            folder,
+            port,
+        };
         registry.wait().await?;
         Ok(registry)
     }
 
-    /// Starts the registry again on the same port, without the schemas it had, after ending it if it still runs.
+    /// Starts the registry again on the same port, with the schemas it had, after ending it if it still runs.
     ///
     /// # Errors
     ///
     /// When it does not start.
     pub async fn restart(&mut self) -> Result<()> {
         self.process.kill9();
-        self.process = launch(&application().await?, self.port)?;
+        self.process = launch(&application().await?, &self.folder, self.port)?;
         self.wait().await
     }
 
@@ -93,7 +109,7 @@ impl Drop for Registry {
     fn drop(&mut self) {
         // It keeps nothing that a clean end could save.
         self.process.kill9();
-        drop(std::fs::remove_file(self.process.log()));
+        drop(std::fs::remove_dir_all(&self.folder));
     }
 }
 
@@ -128,17 +144,25 @@ pub async fn register(url: &str, subject: &str, schema: &str) -> Result<u32> {
     Ok(registered.id)
 }
 
-fn launch(folder: &Path, port: u16) -> Result<Process> {
+fn launch(application: &Path, folder: &Path, port: u16) -> Result<Process> {
+    // Written at once, and not locked by a process that was killed.
+    let database = format!(
+        "jdbc:h2:file:{}/schemas;WRITE_DELAY=0;FILE_LOCK=NO",
+        folder.display()
+    );
     let mut command = Command::new("java");
     command
         .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
         .arg("-Dquarkus.http.host=127.0.0.1")
         .arg(format!("-Dquarkus.http.port={port}"))
-        .args(["-Dapicurio.storage.kind=sql", "-jar"])
-        .arg(folder.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
-        .current_dir(folder);
-    let log = workspace::work().join(format!("log/registry-{port}.log"));
-    Launch::new("the schema registry", command, log).start()
+        .arg("-Dapicurio.storage.kind=sql")
+        .arg(format!("-Dapicurio.datasource.url={database}"))
+        .arg("-jar")
+        .arg(application.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
+        .current_dir(application);
+    Launch::new("the schema registry", command, folder.join("registry.log"))
+        .scratch(Some(folder.to_path_buf()))
+        .start()
 }
 
 async fn application() -> Result<PathBuf> {

@@ -16,7 +16,7 @@ use crate::failure::{Class, class};
 use crate::store::positions::{self, Position};
 
 /// How long Kafka may take to say where a partition begins and ends.
-const WATERMARKS: Duration = Duration::from_secs(5);
+const WATERMARKS: Duration = Duration::from_secs(2);
 
 /// What the group has decided.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) enum PositionError {
     Kafka(String),
     /// An operator must act.
     Fatal(String),
+    /// The worker is told to stop.
+    Stopped,
 }
 
 /// A stored position beside the first and next offset that Kafka has.
@@ -50,9 +52,14 @@ pub(super) fn positions(
     consumer: &BaseConsumer<Context>,
     partitions: &[TopicPartition],
 ) -> Result<Vec<Stored>, PositionError> {
-    let mut stored = links
-        .runtime
-        .block_on(positions::read(&links.pool, &links.cluster, partitions))
+    let read = links.runtime.block_on(async {
+        tokio::select! {
+            read = positions::read(&links.pool, &links.cluster, partitions) => Some(read),
+            () = links.stop.cancelled() => None,
+        }
+    });
+    let mut stored = read
+        .ok_or(PositionError::Stopped)?
         .map_err(|error| match class(&error) {
             Class::Transient => PositionError::Database(error.to_string()),
             _ => PositionError::Fatal(format!(
@@ -83,6 +90,14 @@ pub(super) fn gone(what: &str) -> String {
     )
 }
 
+/// The sentence for a position outside of what Kafka has.
+pub(super) fn outside(partition: &TopicPartition, next: i64, low: i64, high: i64) -> String {
+    let TopicPartition { topic, partition } = partition;
+    gone(&format!(
+        "the stored position of {topic} [{partition}] is {next}, but Kafka has {low} to {high}"
+    ))
+}
+
 /// Where to start reading, and the state of each partition.
 ///
 /// # Errors
@@ -100,10 +115,7 @@ pub(super) fn plan(stored: &[Stored]) -> Result<(TopicPartitionList, Vec<State>)
         let start = match position.next {
             None => Offset::Beginning,
             Some(next) if next < *low || next > *high => {
-                return Err(ConsumeError::Fatal(gone(&format!(
-                    "the stored position of {} [{}] is {next}, but Kafka has {low} to {high}",
-                    partition.topic, partition.partition
-                ))));
+                return Err(ConsumeError::Fatal(outside(partition, next, *low, *high)));
             }
             // Start at the last stored record, where Kafka still has it, to see that it is the same.
             Some(next) => match position.last.filter(|(last, _)| last >= low) {
@@ -167,6 +179,10 @@ impl Partitions {
                 .push(index);
         }
         self.states = states;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.states.is_empty()
     }
 
     pub(super) fn names(&self) -> Vec<TopicPartition> {

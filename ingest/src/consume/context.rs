@@ -30,6 +30,8 @@ pub(crate) fn client_config(kafka: &KafkaConfig) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
+        // A topic or a partition that is made later is seen soon; the default is five minutes.
+        .set("topic.metadata.refresh.interval.ms", "10000")
         // A stored offset that Kafka does not have is an operator's decision, never a silent skip.
         .set("auto.offset.reset", "error")
         .set("queued.max.messages.kbytes", kafka.prefetch_kib.to_string())
@@ -46,6 +48,8 @@ pub(crate) fn client_config(kafka: &KafkaConfig) -> ClientConfig {
 pub struct Context {
     rebalances: Mutex<VecDeque<Assigned>>,
     ends: Mutex<HashMap<TopicPartition, i64>>,
+    /// Why a topic cannot be read, in the client's words.
+    unavailable: Mutex<Option<String>>,
     closing: AtomicBool,
 }
 
@@ -81,6 +85,32 @@ impl Context {
             .sum()
     }
 
+    /// A partition reaches at least this far: statistics of paused partitions are old.
+    pub(super) fn saw_end(&self, partition: TopicPartition, end: i64) {
+        let mut ends = self
+            .ends
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = ends.entry(partition).or_insert(end);
+        *known = end.max(*known);
+    }
+
+    /// Forgets the ends of all partitions.
+    pub(super) fn forget_ends(&self) {
+        self.ends
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clear();
+    }
+
+    /// Why a topic cannot be read, when that is new.
+    pub(super) fn unavailable(&self) -> Option<String> {
+        self.unavailable
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+    }
+
     /// From now on partitions are given back without asking the poll loop, which has ended.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -89,23 +119,12 @@ impl Context {
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        let mut ends = self
-            .ends
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
         for (name, topic) in statistics.topics {
-            for (partition, state) in topic
-                .partitions
-                .into_iter()
-                .filter(|(_, state)| state.ls_offset >= 0)
-            {
-                ends.insert(
-                    TopicPartition {
-                        topic: name.as_str().into(),
-                        partition,
-                    },
-                    state.ls_offset,
-                );
+            for (partition, state) in topic.partitions {
+                if state.ls_offset >= 0 {
+                    let topic = name.as_str().into();
+                    self.saw_end(TopicPartition { topic, partition }, state.ls_offset);
+                }
             }
         }
     }
@@ -114,6 +133,12 @@ impl ClientContext for Context {
         // What concerns the consumer comes from its poll, too: the end of a partition is no fault.
         match error {
             KafkaError::Global(RDKafkaErrorCode::PartitionEOF) => {}
+            KafkaError::Global(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                *self
+                    .unavailable
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reason.to_owned());
+            }
             error => warn!(%error, reason, "kafka client"),
         }
     }

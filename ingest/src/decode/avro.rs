@@ -13,6 +13,7 @@ use chrono::DateTime;
 use common::decimal::Decimal;
 use common::tick::EventTime;
 
+use super::schema::definition;
 use super::{Decoded, Fields, RecordInfo, Rules, decimal, fault, missing};
 use crate::batch::{Fault, Reason};
 use crate::config::SequenceSource;
@@ -80,10 +81,12 @@ pub fn decode(
             .fields
             .iter()
             .position(|field| field.name == name)?;
-        let (value, schema) = plain(
-            &values.get(position)?.1,
-            &record_schema.fields[position].schema,
-        );
+        let of_field = &record_schema.fields[position].schema;
+        let (value, of_field) = plain(&values.get(position)?.1, of_field);
+        let schema = match of_field {
+            Schema::Ref { name } => definition(schema, name).unwrap_or(of_field),
+            _ => of_field,
+        };
         (*value != Value::Null).then_some((value, schema))
     };
     let required = |name: &str| field(name).ok_or_else(|| missing(name));
@@ -166,6 +169,13 @@ fn exact(field: &str, (value, schema): (&Value, &Schema)) -> Result<Decimal, Fau
                 .try_into()
                 .map_err(|error: apache_avro::Error| fault(Reason::NotAvro, &error))?;
             from_units(field, &bytes, decimal_schema.scale)
+        }
+        // The message says where the point is: written out, it could fill any memory.
+        (Value::BigDecimal(number), _) if number.fractional_digit_count().abs() > 100 => {
+            Err(fault(
+                Reason::TooManyDigits,
+                &format!("{field} has its point out of reach"),
+            ))
         }
         (Value::BigDecimal(number), _) => decimal(field, &number.to_plain_string()),
         (Value::String(text), _) => decimal(field, text),

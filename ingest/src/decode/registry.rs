@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use apache_avro::Schema;
 use serde::Deserialize;
 
+use super::schema::is_recursive;
+
 /// How long an unknown id is remembered: a schema may be registered after its first message.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 /// Most ids remembered; garbage can name any of four billion.
@@ -84,8 +86,16 @@ impl Registry {
             .await
             .map_err(unreachable)?;
         let lookup = match response.status().as_u16() {
-            200 => parse(response.json().await.map_err(unreachable)?),
-            404 => Lookup::Unknown(format!("the registry has no schema {id}")),
+            200 => parse(&response.json().await.map_err(unreachable)?),
+            404 if is_unknown(response).await => {
+                Lookup::Unknown(format!("the registry has no schema {id}"))
+            }
+            404 => {
+                return Err(Unreachable(
+                    "status 404: kafka.schema_registry_url is not the base of a Confluent API"
+                        .into(),
+                ));
+            }
             status => return Err(Unreachable(format!("schema {id}: status {status}"))),
         };
         if self.known.len() >= MAX_REMEMBERED {
@@ -96,7 +106,18 @@ impl Registry {
     }
 }
 
-fn parse(answer: Answer) -> Lookup {
+/// Whether a 404 is the registry's own: it then has Confluent's code "schema not found". Any other
+/// comes from a wrong address, which must not make dead letters of good messages.
+async fn is_unknown(response: reqwest::Response) -> bool {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error_code: u32,
+    }
+    let refusal = response.json::<Refusal>().await;
+    refusal.is_ok_and(|refusal| refusal.error_code == 40403)
+}
+
+fn parse(answer: &Answer) -> Lookup {
     if answer.kind.as_deref().is_some_and(|kind| kind != "AVRO") {
         return Lookup::Unknown("the schema is not Avro".into());
     }
@@ -106,6 +127,9 @@ fn parse(answer: Answer) -> Lookup {
         );
     }
     match Schema::parse_str(&answer.schema) {
+        Ok(schema) if is_recursive(&schema) => {
+            Lookup::Unknown("the schema contains itself, which is not supported".into())
+        }
         Ok(schema) => Lookup::Known(Arc::new(schema)),
         Err(error) => Lookup::Unknown(format!("the schema cannot be read: {error}")),
     }

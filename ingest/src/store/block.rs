@@ -13,7 +13,7 @@ use super::copy::Rows;
 /// Ticks in a full block. Compression gains little beyond; one late tick rewrites a block.
 pub const FULL: usize = 300;
 
-/// The columns of [`write`], for COPY.
+/// The columns of [`write()`], for COPY.
 pub const COLUMNS: &str = "symbol_id, first_time, first_sequence, last_time, last_sequence, count, price_scale, size_scale, \
      price_base, size_base, times, times_wide, sequences, sequences_wide, prices, prices_wide, prices_numeric, \
      sizes, sizes_wide, sizes_numeric, revisions, cancels";

@@ -104,16 +104,18 @@ pub async fn delete(db: &mut PgConnection, keys: &[(i32, BlockKey)]) -> sqlx::Re
     .into())
 }
 
-/// Inserts runs of ticks, each sorted and not empty, in blocks of at most [`block::FULL`].
+/// Inserts runs of ticks, each sorted and not empty, in equal blocks of at most [`block::FULL`]: a run
+/// cut at its bound would leave a small block at its end each time.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn insert(db: &mut PgConnection, runs: &[(i32, &[Tick])]) -> sqlx::Result<()> {
     let mut rows = Rows::default();
     let mut any = false;
-    for (symbol_id, ticks) in runs {
-        for chunk in ticks.chunks(block::FULL) {
-            block::write(&mut rows, *symbol_id, chunk);
+    for (symbol_id, ticks) in runs.iter().filter(|(_, ticks)| !ticks.is_empty()) {
+        let count = ticks.len().div_ceil(block::FULL);
+        for part in ticks.chunks(ticks.len().div_ceil(count)) {
+            block::write(&mut rows, *symbol_id, part);
             any = true;
         }
     }

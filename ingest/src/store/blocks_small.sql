@@ -1,6 +1,10 @@
--- The small blocks of symbol $1, and whether the block that follows each one is small too. A bounded
--- number: what is left waits for the next turn.
-select small.first_time, small.first_sequence, coalesce(following.count < 128, false) as joins_next
+-- The small blocks of symbol $1, each with the key of the block that follows it. A bounded number: what
+-- is left waits for the next turn. The last one may be small before a block beyond the bound; it is
+-- then merged alone with nothing, and again with its neighbour in the next turn.
+select
+    small.first_time, small.first_sequence,
+    following.first_time as next_time, following.first_sequence as next_sequence,
+    coalesce(following.count < 128, false) as next_is_small
 from (
     select b.first_time, b.first_sequence
     from tick_blocks b
@@ -9,7 +13,7 @@ from (
     limit 500
 ) small
 left join lateral (
-    select b.count
+    select b.first_time, b.first_sequence, b.count
     from tick_blocks b
     where b.symbol_id = $1 and (b.first_time, b.first_sequence) > (small.first_time, small.first_sequence)
     order by b.first_time, b.first_sequence

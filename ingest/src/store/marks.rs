@@ -20,7 +20,7 @@ pub const VIEWS: [(&str, Unit); 4] = [
 
 /// A period that ends within this time is marked already: a refresh after its end may have begun
 /// before the transaction that writes the mark commits. No transaction lives that long.
-const AHEAD: Duration = Duration::from_secs(3600);
+const AHEAD: Duration = Duration::from_hours(1);
 
 /// A mark: view, symbol id, first date of the period.
 pub type Mark = (&'static str, i32, NaiveDate);

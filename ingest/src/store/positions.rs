@@ -35,9 +35,14 @@ pub async fn read(
         .iter()
         .map(|partition| partition.partition)
         .collect();
+    // Rows that are there are not offered again: `on conflict` would wait for a frozen worker that
+    // has moved one, here where nobody ends it.
     sqlx::query(
         "insert into ingest_offsets (cluster_id, topic, \"partition\") \
-         select $1, * from unnest($2::text[], $3::integer[]) order by 2, 3 on conflict do nothing",
+         select $1, * from unnest($2::text[], $3::integer[]) as wanted(topic, \"partition\") \
+         where not exists (select from ingest_offsets o where o.cluster_id = $1 \
+             and o.topic = wanted.topic and o.\"partition\" = wanted.\"partition\") \
+         order by 2, 3 on conflict do nothing",
     )
     .bind(cluster)
     .bind(&topics)

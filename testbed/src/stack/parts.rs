@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A database: our own server or the user's.
 pub(super) enum Database {
-    Own(Postgres),
+    Own(Box<Postgres>),
     Given(String),
 }
 
@@ -41,7 +41,7 @@ impl Database {
         })
         .await?;
         server.create_database(DATABASE).await?;
-        Ok(Self::Own(server))
+        Ok(Self::Own(Box::new(server)))
     }
 
     pub(super) fn describe(&self) -> String {

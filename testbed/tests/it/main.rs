@@ -2,12 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod avro;
+mod configuration;
 mod control_records;
+mod crash;
+mod dead_letters;
 mod exactness;
+mod history;
+mod migrations;
 mod oracle;
 mod pipeline;
+mod positions;
 mod postgres;
 mod publishing;
+mod rebalance;
+mod replay;
 mod seed;
+mod start_and_stop;
 mod stream;
 mod worker;
+mod zones;

@@ -16,10 +16,18 @@ pub(crate) struct Oracle {
 }
 
 /// The tables of candles, with the oracle's name for each.
-const TABLES: [(&str, &str); 3] = [("1m", "candles_1m"), ("1h", "candles_1h"), ("1d", "candles_1d")];
+const TABLES: [(&str, &str); 3] = [
+    ("1m", "candles_1m"),
+    ("1h", "candles_1h"),
+    ("1d", "candles_1d"),
+];
 /// The views of candles, likewise.
-const VIEWS: [(&str, &str); 4] =
-    [("1w", "candles_1w"), ("1M", "candles_1mo"), ("1q", "candles_1q"), ("1y", "candles_1y")];
+const VIEWS: [(&str, &str); 4] = [
+    ("1w", "candles_1w"),
+    ("1M", "candles_1mo"),
+    ("1q", "candles_1q"),
+    ("1y", "candles_1y"),
+];
 /// What the API is asked for.
 const INTERVALS: [&str; 7] = ["1m", "1h", "1d", "1w", "1M", "1q", "1y"];
 
@@ -30,9 +38,18 @@ impl Oracle {
         arguments.extend(zones.iter().map(Into::into));
         let text = pipeline.oracle("candles.py", &arguments).await;
         let lines: BTreeSet<String> = text.lines().map(ToOwned::to_owned).collect();
-        let symbol = |line: &String| Some(line.strip_prefix("tick ")?.split_once(' ')?.0.to_owned());
+        let symbol =
+            |line: &String| Some(line.strip_prefix("tick ")?.split_once(' ')?.0.to_owned());
         let symbols = lines.iter().filter_map(symbol).collect();
         Self { lines, symbols }
+    }
+
+    /// How many of its lines begin so.
+    pub(crate) fn count(&self, prefix: &str) -> usize {
+        self.lines
+            .iter()
+            .filter(|line| line.starts_with(prefix))
+            .count()
     }
 
     /// Everything: ticks, conflicts, tables, and what the API answers at every level.
@@ -43,17 +60,23 @@ impl Oracle {
 
     /// The view `ticks`, the dead letters, and the tables of candles.
     pub(crate) async fn check_tables(&self, pipeline: &Pipeline) {
-        self.compare("tick ", ticks(pipeline).await);
-        self.compare("conflict ", conflicts(pipeline).await);
+        self.compare("tick ", &ticks(pipeline).await);
+        self.compare("conflict ", &conflicts(pipeline).await);
         for (level, table) in TABLES {
-            self.compare(&format!("candle {level} "), candles(pipeline, level, table).await);
+            self.compare(
+                &format!("candle {level} "),
+                &candles(pipeline, level, table).await,
+            );
         }
     }
 
     /// The views' own rows; they are complete only after a refresh.
     pub(crate) async fn check_views(&self, pipeline: &Pipeline) {
         for (level, view) in VIEWS {
-            self.compare(&format!("candle {level} "), candles(pipeline, level, view).await);
+            self.compare(
+                &format!("candle {level} "),
+                &candles(pipeline, level, view).await,
+            );
         }
     }
 
@@ -64,28 +87,30 @@ impl Oracle {
             for symbol in &self.symbols {
                 lines.extend(answers(pipeline, symbol, interval).await);
             }
-            self.compare(&format!("answer {interval} "), lines);
+            self.compare(&format!("answer {interval} "), &lines);
         }
     }
 
     /// The oracle's lines that begin so, against lines that were found.
-    fn compare(&self, prefix: &str, found: BTreeSet<String>) {
-        let expected: BTreeSet<&String> = self.lines.iter().filter(|line| line.starts_with(prefix)).collect();
+    fn compare(&self, prefix: &str, found: &BTreeSet<String>) {
+        let expected: BTreeSet<&String> = self
+            .lines
+            .iter()
+            .filter(|line| line.starts_with(prefix))
+            .collect();
         let found: BTreeSet<&String> = found.iter().collect();
-        let some = |lines: Vec<&&String>| -> String {
-            lines.iter().take(8).map(|line| format!("  {line}\n")).collect()
+        let some = |lines: &mut dyn Iterator<Item = &&String>| -> Vec<String> {
+            lines.take(8).map(|line| format!("  {line}")).collect()
         };
-        let (missing, extra) = (expected.difference(&found).collect(), found.difference(&expected).collect());
-        let (missing, extra): (Vec<_>, Vec<_>) = (missing, extra);
+        let missing = some(&mut expected.difference(&found));
+        let extra = some(&mut found.difference(&expected));
         assert!(
             missing.is_empty() && extra.is_empty(),
-            "{prefix}: {} lines are expected, {} found; {} missing:\n{}{} that should not be there:\n{}",
+            "{prefix}: {} lines are expected, {} found; of those missing:\n{}\nof those that should not be there:\n{}",
             expected.len(),
             found.len(),
-            missing.len(),
-            some(missing),
-            extra.len(),
-            some(extra)
+            missing.join("\n"),
+            extra.join("\n")
         );
     }
 }
@@ -101,7 +126,10 @@ async fn ticks(pipeline: &Pipeline) -> BTreeSet<String> {
     let lines: BTreeSet<String> = rows
         .into_iter()
         .map(|(symbol, time, sequence, price, size, revision)| {
-            format!("tick {symbol} {} {sequence} {price} {size} {revision}", time.timestamp_micros())
+            format!(
+                "tick {symbol} {} {sequence} {price} {size} {revision}",
+                time.timestamp_micros()
+            )
         })
         .collect();
     assert_eq!(lines.len(), count, "a tick is stored twice");
@@ -109,11 +137,12 @@ async fn ticks(pipeline: &Pipeline) -> BTreeSet<String> {
 }
 
 async fn conflicts(pipeline: &Pipeline) -> BTreeSet<String> {
-    let payloads: Vec<String> =
-        sqlx::query_scalar("select 'conflict ' || convert_from(payload, 'UTF8') from market_data.dead_letters")
-            .fetch_all(pipeline.pool())
-            .await
-            .unwrap();
+    let payloads: Vec<String> = sqlx::query_scalar(
+        "select 'conflict ' || convert_from(payload, 'UTF8') from market_data.dead_letters",
+    )
+    .fetch_all(pipeline.pool())
+    .await
+    .unwrap();
     payloads.into_iter().collect()
 }
 
@@ -143,10 +172,16 @@ async fn candles(pipeline: &Pipeline, level: &str, table: &str) -> BTreeSet<Stri
          close_sequence as last_sequence \
          from market_data.{table} join market_data.symbols on id = symbol_id where trades > 0"
     );
-    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pipeline.pool()).await.unwrap();
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
+        .fetch_all(pipeline.pool())
+        .await
+        .unwrap();
     rows.into_iter()
         .map(|row| {
-            let (first, last) = (row.first_time.timestamp_micros(), row.last_time.timestamp_micros());
+            let (first, last) = (
+                row.first_time.timestamp_micros(),
+                row.last_time.timestamp_micros(),
+            );
             format!(
                 "candle {level} {} {} {} {first} {} {last} {}",
                 row.symbol, row.start, row.values, row.first_sequence, row.last_sequence
@@ -157,7 +192,9 @@ async fn candles(pipeline: &Pipeline, level: &str, table: &str) -> BTreeSet<Stri
 
 /// All candles of a symbol as the API answers them, page after page.
 async fn answers(pipeline: &Pipeline, symbol: &str, interval: &str) -> Vec<String> {
-    let query = format!("/v1/candles/{symbol}?interval={interval}&from=1970-01-01&limit=4000&partial=include&numbers=string");
+    let query = format!(
+        "/v1/candles/{symbol}?interval={interval}&from=1970-01-01&limit=4000&partial=include&numbers=string"
+    );
     let mut lines = Vec::new();
     let mut cursor = String::new();
     loop {
@@ -178,10 +215,15 @@ fn answer(symbol: &str, interval: &str, candle: &Value) -> String {
         time.timestamp_micros().to_string()
     };
     let number = |key: &str| candle[key].as_str().unwrap_or("null").to_owned();
-    let mut parts = vec!["answer".to_owned(), interval.to_owned(), symbol.to_owned(), time("open_time"), time("close_time")];
+    let mut parts = vec![
+        "answer".to_owned(),
+        interval.to_owned(),
+        symbol.to_owned(),
+        time("open_time"),
+        time("close_time"),
+    ];
     parts.extend(["open", "high", "low", "close", "volume", "turnover", "vwap"].map(number));
     parts.push(candle["trades"].to_string());
     parts.extend(["first_time", "last_time"].map(time));
     parts.join(" ")
 }
-

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres as Postgresql, Transaction};
 use testbed::postgres::NEWEST;
 use testbed::process::{self, Launch, tail};
 use testbed::{
@@ -45,11 +45,6 @@ async fn services() -> &'static Services {
             Services { kafka, postgres }
         })
         .await
-}
-
-/// The shared broker's address.
-pub(crate) async fn brokers() -> String {
-    services().await.kafka.bootstrap()
 }
 
 /// One test's pipeline.
@@ -244,7 +239,11 @@ impl Pipeline {
         let publisher = self.publisher().await;
         for message in messages {
             publisher
-                .send_raw(Some(message.symbol.as_bytes()), Some(message.payload.as_bytes()), None)
+                .send_raw(
+                    Some(message.symbol.as_bytes()),
+                    Some(message.payload.as_bytes()),
+                    None,
+                )
                 .unwrap();
         }
         publisher.settle().await.unwrap();
@@ -311,6 +310,50 @@ impl Pipeline {
             Err(error) => Err(error.to_string()),
         });
         if let Err(error) = done.await {
+            panic!("{}: {error:#}\n{}", self.name, self.logs());
+        }
+    }
+
+    /// Makes symbols, each with its zone, before their first tick.
+    pub(crate) async fn insert_symbols(&self, symbols: &[(&str, &str)]) {
+        for (symbol, zone) in symbols {
+            sqlx::query("insert into market_data.symbols (symbol, timezone) values ($1, $2)")
+                .bind(symbol)
+                .bind(zone)
+                .execute(&self.pool)
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Locks all symbols until the transaction ends: a worker waits for them inside its own, after the fence.
+    pub(crate) async fn lock_symbols(&self) -> Transaction<'static, Postgresql> {
+        let mut lock = self.pool.begin().await.unwrap();
+        sqlx::query("select from market_data.symbols order by id for update")
+            .execute(&mut *lock)
+            .await
+            .unwrap();
+        lock
+    }
+
+    /// Waits until as many sessions of workers as that are in a state, such as `wait_event_type = 'Lock'`.
+    pub(crate) async fn worker_sessions(&self, state: &'static str, enough: impl Fn(i64) -> bool) {
+        let sql = format!(
+            "select count(*) from pg_stat_activity \
+             where usename = 'market_data_ingest' and datname = current_database() and {state}"
+        );
+        let seen = eventually(state, PATIENCE, async || {
+            let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql.clone()))
+                .fetch_one(&self.pool)
+                .await
+                .map_err(|error| error.to_string())?;
+            if enough(count) {
+                Ok(())
+            } else {
+                Err(format!("{count} sessions"))
+            }
+        });
+        if let Err(error) = seen.await {
             panic!("{}: {error:#}\n{}", self.name, self.logs());
         }
     }

@@ -29,7 +29,9 @@ pub(crate) struct Message {
 }
 
 /// The symbols, each with a kind of numbers of its own.
-pub(crate) const SYMBOLS: [&str; 7] = ["AMZN", "BIG", "BTC-USD", "DUST", "SIM.ODD", "WIDE", "penny_1"];
+pub(crate) const SYMBOLS: [&str; 7] = [
+    "AMZN", "BIG", "BTC-USD", "DUST", "SIM.ODD", "WIDE", "penny_1",
+];
 
 /// 2023-12-11, a Monday; the stream reaches into February, over a year's end.
 const BEGIN: i64 = 1_702_252_800_000_000;
@@ -45,14 +47,25 @@ struct Trade {
 impl Feed {
     /// The messages, in the order in which they are published.
     pub(crate) fn messages(self) -> Vec<Message> {
-        let mut random = StdRng::seed_from_u64(self.seed);
+        let mut random = StdRng::seed_from_u64(self.seed.wrapping_add(other_seed()));
         let mut messages: Vec<(usize, Message)> = Vec::new();
         for (number, trade) in trades(self.trades, &mut random).iter().enumerate() {
             let (price, size) = amounts(trade.symbol, &mut random);
             let place = number + delay(self.trades, &mut random);
-            let mut tell = |place: usize, price: &str, size: &str, revision: u32, cancelled: bool, random: &mut StdRng| {
+            let mut tell = |place: usize,
+                            price: &str,
+                            size: &str,
+                            revision: u32,
+                            cancelled: bool,
+                            random: &mut StdRng| {
                 let payload = payload(trade, price, size, revision, cancelled, random);
-                messages.push((place, Message { symbol: SYMBOLS[trade.symbol], payload }));
+                messages.push((
+                    place,
+                    Message {
+                        symbol: SYMBOLS[trade.symbol],
+                        payload,
+                    },
+                ));
             };
             tell(place, &price, &size, 0, false, &mut random);
             while random.random_bool(0.08) {
@@ -86,14 +99,30 @@ impl Feed {
     }
 }
 
+/// Added to every seed: `TESTBED_SEED=7 cargo test …` runs the tests on other feeds than usual.
+fn other_seed() -> u64 {
+    let text = std::env::var("TESTBED_SEED").unwrap_or_default();
+    if text.is_empty() {
+        0
+    } else {
+        text.parse().unwrap()
+    }
+}
+
 /// Writes messages to a file, one a line, for the oracle.
 pub(crate) fn write(messages: &[Message], folder: &Path) -> PathBuf {
+    let payloads: Vec<&str> = messages
+        .iter()
+        .map(|message| message.payload.as_str())
+        .collect();
+    write_lines(&payloads, folder)
+}
+
+/// Writes the values of messages to a file, one a line, for the oracle.
+pub(crate) fn write_lines(payloads: &[impl AsRef<str>], folder: &Path) -> PathBuf {
     let file = folder.join("messages.jsonl");
-    let mut text = String::new();
-    for message in messages {
-        writeln!(text, "{}", message.payload).unwrap();
-    }
-    std::fs::write(&file, text).unwrap();
+    let lines: Vec<&str> = payloads.iter().map(AsRef::as_ref).collect();
+    std::fs::write(&file, lines.join("\n")).unwrap();
     file
 }
 
@@ -123,7 +152,11 @@ fn trades(count: usize, random: &mut StdRng) -> Vec<Trade> {
             2 => i64::MAX - sequence,
             _ => sequence,
         };
-        Trade { symbol: random.random_range(0..SYMBOLS.len()), time: at, sequence: number }
+        Trade {
+            symbol: random.random_range(0..SYMBOLS.len()),
+            time: at,
+            sequence: number,
+        }
     };
     let mut all: Vec<Trade> = (0..count).map(&mut trade).collect();
     all[0].sequence = 0;
@@ -153,31 +186,63 @@ fn amounts(symbol: usize, random: &mut StdRng) -> (String, String) {
             format!("4{}.{:02}", digits(4, random), random.random_range(0..100)),
             format!("0.{:08}", random.random_range(0..100_000_000)),
         ),
-        "DUST" => (format!("0.00000{}", digits(6, random)), format!("{}.5", digits(7, random))),
+        "DUST" => (
+            format!("0.00000{}", digits(6, random)),
+            format!("{}.5", digits(7, random)),
+        ),
         "SIM.ODD" => {
             let decimals = random.random_range(1..15);
-            (format!("{}.{}", digits(3, random), digits(decimals, random)), random.random_range(0..3).to_string())
+            (
+                format!("{}.{}", digits(3, random), digits(decimals, random)),
+                random.random_range(0..3).to_string(),
+            )
         }
-        "penny_1" => (format!("0.{:04}", random.random_range(1..10_000)), "0".to_owned()),
-        _ => (format!("95.{:03}", random.random_range(0..1000)), (100 * random.random_range(0..50)).to_string()),
+        "penny_1" => (
+            format!("0.{:04}", random.random_range(1..10_000)),
+            "0".to_owned(),
+        ),
+        _ => (
+            format!("95.{:03}", random.random_range(0..1000)),
+            (100 * random.random_range(0..50)).to_string(),
+        ),
     }
 }
 
 /// So many digits, the first of them not 0.
 fn digits(count: usize, random: &mut StdRng) -> String {
-    let digit = |place| char::from(random.random_range(if place == 0 { b'1' } else { b'0' }..=b'9'));
+    let digit =
+        |place| char::from(random.random_range(if place == 0 { b'1' } else { b'0' }..=b'9'));
     (0..count).map(digit).collect()
 }
 
 /// The JSON object, in one of its accepted spellings.
-fn payload(trade: &Trade, price: &str, size: &str, revision: u32, cancelled: bool, random: &mut StdRng) -> String {
+fn payload(
+    trade: &Trade,
+    price: &str,
+    size: &str,
+    revision: u32,
+    cancelled: bool,
+    random: &mut StdRng,
+) -> String {
     let mut text = String::from("{");
     if random.random_bool(0.1) {
         text.push_str(r#""venue":{"name":"X","lots":[1,2]},"#);
     }
-    write!(text, r#""symbol":"{}","event_time":{}"#, SYMBOLS[trade.symbol], spell_time(trade.time, random)).unwrap();
+    write!(
+        text,
+        r#""symbol":"{}","event_time":{}"#,
+        SYMBOLS[trade.symbol],
+        spell_time(trade.time, random)
+    )
+    .unwrap();
     write!(text, r#","sequence":{}"#, trade.sequence).unwrap();
-    write!(text, r#","price":{},"size":{}"#, spell(price, random), spell(size, random)).unwrap();
+    write!(
+        text,
+        r#","price":{},"size":{}"#,
+        spell(price, random),
+        spell(size, random)
+    )
+    .unwrap();
     if revision > 0 || random.random_bool(0.1) {
         write!(text, r#","revision":{revision}"#).unwrap();
     }
@@ -211,7 +276,15 @@ fn spell_time(time: i64, random: &mut StdRng) -> String {
     match random.random_range(0..10) {
         0..6 => format!("\"{}\"", utc.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
         6 | 7 => time.to_string(),
-        8 => format!("\"{}\"", utc.with_timezone(&FixedOffset::east_opt(19_800).unwrap()).to_rfc3339_opts(SecondsFormat::Micros, true)),
-        _ => format!("\"{}{:03}Z\"", utc.format("%Y-%m-%dT%H:%M:%S%.6f"), random.random_range(0..1000)),
+        8 => format!(
+            "\"{}\"",
+            utc.with_timezone(&FixedOffset::east_opt(19_800).unwrap())
+                .to_rfc3339_opts(SecondsFormat::Micros, true)
+        ),
+        _ => format!(
+            "\"{}{:03}Z\"",
+            utc.format("%Y-%m-%dT%H:%M:%S%.6f"),
+            random.random_range(0..1000)
+        ),
     }
 }

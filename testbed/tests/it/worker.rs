@@ -20,30 +20,43 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a worker of a pipeline, with further settings.
     pub(crate) fn start(pipeline: &Pipeline, settings: &[(&str, &str)]) -> Self {
-        let address = admin_address();
-        let own = [("FDA_ADMIN__LISTEN", address.as_str())];
-        Self::new(pipeline.ingest(&[settings, &own].concat()), &address)
+        Self::start_with(pipeline, &["run"], settings)
+    }
+
+    /// Starts a worker of a pipeline, with other arguments and further settings.
+    pub(crate) fn start_with(
+        pipeline: &Pipeline,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let url = pipeline.url_as("market_data_ingest");
+        let own = [
+            ("FDA_DATABASE__URL", url.as_str()),
+            ("FDA_KAFKA__BROKERS", pipeline.brokers()),
+            ("FDA_KAFKA__TOPIC", pipeline.topic()),
+            ("FDA_KAFKA__GROUP", pipeline.topic()),
+            ("FDA_KAFKA__SESSION_TIMEOUT", "6s"),
+        ];
+        Self::launch(pipeline.folder(), arguments, &[&own, settings].concat())
     }
 
     /// Starts a worker that belongs to no pipeline; its log goes to a file of `folder`.
     pub(crate) fn launch(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
-        let address = admin_address();
+        let port = ports::free().unwrap();
+        let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
         let mut command = command(arguments, settings);
         command.env("FDA_ADMIN__LISTEN", &address);
-        let port = address.rsplit(':').next().unwrap_or_default();
         let log = folder.join(format!("ingest-at-{port}.log"));
-        Self::new(
-            Launch::new("ingest", command, log).start().unwrap(),
-            &address,
-        )
-    }
-
-    fn new(process: Process, address: &str) -> Self {
         Self {
-            process,
+            process: Launch::new("ingest", command, log).start().unwrap(),
             base: format!("http://{address}"),
             client: http::local().unwrap(),
         }
+    }
+
+    /// Where its probes and metrics are, `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
     }
 
     /// The process.
@@ -167,18 +180,14 @@ pub(crate) fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command 
 
 /// Runs `ingest` to its end; returns its exit code and what it printed.
 pub(crate) async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
-    let command = command(arguments, settings);
-    let output = tokio::process::Command::from(command)
-        .output()
+    let mut command = tokio::process::Command::from(command(arguments, settings));
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output())
         .await
+        .unwrap_or_else(|_| panic!("ingest {arguments:?} {settings:?} does not end"))
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
         output.status.code().unwrap(),
         String::from_utf8(text).unwrap(),
     )
-}
-
-fn admin_address() -> String {
-    format!("{}:{}", Ipv4Addr::LOCALHOST, ports::free().unwrap())
 }

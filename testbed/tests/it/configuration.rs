@@ -1,0 +1,110 @@
+//! A wrong configuration is refused with its key, and no password is ever shown.
+
+use std::path::PathBuf;
+
+use crate::worker::run;
+
+/// A file of settings that goes with the process.
+fn settings_file(name: &str, yaml: &str) -> PathBuf {
+    let file = std::env::temp_dir().join(format!("testbed-it-{}-{name}.yaml", std::process::id()));
+    std::fs::write(&file, yaml).unwrap();
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_configuration_is_refused_before_anything_is_reached_and_names_its_key() {
+    for (name, yaml, settings, named) in [
+        ("section", "kafak: {}", vec![], "kafak"),
+        ("key", "kafka: {brokres: a}", vec![], "brokres"),
+        (
+            "type",
+            "batch: {max_messages: many}",
+            vec![],
+            "max_messages",
+        ),
+        ("format", "kafka: {topics: {a: xml}}", vec![], "xml"),
+        (
+            "avro",
+            "kafka: {topics: {a: avro}}",
+            vec![],
+            "kafka.schema_registry_url",
+        ),
+        (
+            "url",
+            "database: {url: 'mysql://h/d'}",
+            vec![],
+            "database.url",
+        ),
+        (
+            "range",
+            "batch: {max_messages: 0}",
+            vec![],
+            "batch.max_messages",
+        ),
+        (
+            "variable",
+            "{}",
+            vec![("FDA_KAFKA__BROKRES", "a")],
+            "brokres",
+        ),
+        (
+            "listen",
+            "{}",
+            vec![("FDA_ADMIN__LISTEN", "nowhere")],
+            "listen",
+        ),
+        ("filter", "log: {filter: 'a=b=c'}", vec![], "log.filter"),
+        ("yaml", "kafka: [", vec![], "testbed-it-"),
+    ] {
+        // GIVEN a fault
+        let file = settings_file(name, yaml);
+        // WHEN a command reads it
+        for command in ["run", "migrate", "verify"] {
+            let arguments = [command, "--config", file.to_str().unwrap()];
+            let (code, text) = run(&arguments, &settings).await;
+            // THEN the exit code is 2 and the text names the key
+            assert!(
+                code == 2 && text.contains(named),
+                "{name} {command}: {code} {text}"
+            );
+        }
+        std::fs::remove_file(file).unwrap();
+    }
+    let (code, text) = run(&["run", "--config", "/nowhere.yaml"], &[]).await;
+    assert!(code == 2 && text.contains("/nowhere.yaml"), "{code} {text}");
+    let (code, text) = run(&["run"], &[("ENVIRONMENT", "staging")]).await;
+    assert!(code == 2 && text.contains("ENVIRONMENT"), "{code} {text}");
+    let (code, _) = run(&["fly"], &[]).await;
+    assert_eq!(code, 2);
+    // All faults are told at once.
+    let two = [
+        ("FDA_DATABASE__URL", "mysql://h/d"),
+        ("FDA_BATCH__MAX_BYTES", "1"),
+    ];
+    let (_, text) = run(&["run"], &two).await;
+    assert!(
+        text.contains("database.url") && text.contains("batch.max_bytes"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn configuration_is_shown_without_its_passwords() {
+    // GIVEN a password in every place for one, and a refused configuration with one
+    let secret = "Tr0ub4dor";
+    let registry = format!("http://me:{secret}@registry:8081");
+    let good = format!("postgres://me:{secret}@db:5432/prices?password={secret}");
+    let bad = format!("mysql://me:{secret}@db/prices");
+    for (url, expected) in [(&good, 0), (&bad, 2)] {
+        // WHEN it is checked
+        let settings = [
+            ("FDA_DATABASE__URL", url.as_str()),
+            ("FDA_KAFKA__SCHEMA_REGISTRY_URL", &registry),
+        ];
+        let (code, text) = run(&["config", "check"], &settings).await;
+        // THEN what is printed holds the rest, and no password
+        assert_eq!(code, expected, "{text}");
+        assert!(!text.contains(secret), "{text}");
+        assert!(text.contains("me:***@db"), "{text}");
+    }
+}
