@@ -16,6 +16,7 @@ create table ingest_offsets (
 
 -- A message that cannot become a tick, whole, with the reason.
 create table dead_letters (
+    id           bigint generated always as identity primary key,
     cluster_id   text not null,
     topic        text not null,
     "partition"  integer not null,
@@ -25,9 +26,13 @@ create table dead_letters (
     reason       text not null,            -- a closed set of codes, see docs/dead-letters.md
     detail       text not null,
     record_time  timestamptz,              -- Kafka timestamp
-    created_at   timestamptz not null default clock_timestamp(),
-    primary key (cluster_id, topic, "partition", "offset")
+    created_at   timestamptz not null default clock_timestamp()
 );
+
+-- A replay stores no letter twice. A topic that was recreated has other records at its old offsets,
+-- of another time: their letters are kept beside the old ones.
+create unique index dead_letters_record
+    on dead_letters (cluster_id, topic, "partition", "offset", coalesce(record_time, '-infinity'));
 
 grant select, insert, update, delete on ingest_offsets, dead_letters to market_data_ingest;
 

@@ -172,7 +172,7 @@ pub struct BatchConfig {
 impl Default for BatchConfig {
     fn default() -> Self {
         Self {
-            max_messages: 40_000,
+            max_messages: 25_000,
             max_bytes: 16 * 1024 * 1024,
             linger: Duration::from_millis(20),
         }

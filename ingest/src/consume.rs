@@ -326,8 +326,7 @@ impl<'a> Consume<'a> {
                 }
             })
         };
-        let mut answer = ask();
-        if let Some(Ok(lookup)) = answer {
+        if let Some(Ok(lookup)) = ask() {
             return Ok(Ok(lookup));
         }
         // What came before does not wait with this message.
@@ -343,21 +342,21 @@ impl<'a> Consume<'a> {
             if ask_again_at > Instant::now() {
                 return None;
             }
-            match &answer {
-                Some(Ok(lookup)) => return Some(lookup.clone()),
-                Some(Err(error)) => {
+            match ask()? {
+                Ok(lookup) => Some(lookup),
+                Err(error) => {
                     warn!(%error, "waiting for the schema registry");
                     links.health.kafka_answers(Some(error.to_string()));
                     attempt += 1;
                     ask_again_at = Instant::now()
                         + crate::failure::backoff(attempt, 0.5).min(Duration::from_secs(1));
+                    None
                 }
-                None => {}
             }
-            answer = ask();
-            None
         })?;
-        self.links.health.kafka_answers(None);
+        if outcome.is_ok() {
+            links.health.kafka_answers(None);
+        }
         Ok(outcome)
     }
 

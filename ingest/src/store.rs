@@ -5,7 +5,6 @@
 pub mod block;
 pub mod blocks;
 pub mod candles;
-pub mod copy;
 pub mod letters;
 pub mod marks;
 pub mod positions;

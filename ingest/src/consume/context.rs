@@ -35,6 +35,8 @@ pub(crate) fn client_config(kafka: &KafkaConfig) -> ClientConfig {
         // A stored offset that Kafka does not have is an operator's decision, never a silent skip.
         .set("auto.offset.reset", "error")
         .set("queued.max.messages.kbytes", kafka.prefetch_kib.to_string())
+        // A fetch holds this much of each partition beside the queue; a larger message comes alone.
+        .set("fetch.message.max.bytes", "524288")
         // The default of a second idles the fetcher each time the queue is full: measured, a poll
         // loop goes from 0.42 to 2.2 million messages/s.
         .set("fetch.queue.backoff.ms", "5")

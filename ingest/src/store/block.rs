@@ -8,130 +8,139 @@ use common::tick::{EventTime, Price, Size, Tick, TickKey};
 use sqlx::FromRow;
 
 use super::Damaged;
-use super::copy::Rows;
 
 /// Ticks in a full block. Compression gains little beyond; one late tick rewrites a block.
 pub const FULL: usize = 300;
 
-/// The columns of [`write()`], for COPY.
-pub const COLUMNS: &str = "symbol_id, first_time, first_sequence, last_time, last_sequence, count, price_scale, size_scale, \
-     price_base, size_base, times, times_wide, sequences, sequences_wide, prices, prices_wide, prices_numeric, \
-     sizes, sizes_wide, sizes_numeric, revisions, cancels";
-
 /// The key of a block within its symbol: that of its first tick.
 pub type BlockKey = TickKey;
 
-/// Appends the row of `ticks`, which are sorted, distinct and at least one.
-pub fn write(rows: &mut Rows, symbol_id: i32, ticks: &[Tick]) {
-    let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else {
-        return;
-    };
-    let prices = Quantities::of(ticks, |tick| tick.price.decimal());
-    let sizes = Quantities::of(ticks, |tick| tick.size.decimal());
-    let base = first.key.event_time.micros();
-
-    rows.row(22)
-        .int4(symbol_id)
-        .time(base)
-        .int8(first.key.sequence)
-        .time(last.key.event_time.micros())
-        .int8(last.key.sequence)
-        .int4(i32::try_from(ticks.len()).unwrap_or(i32::MAX))
-        .int2(i16::from(prices.scale))
-        .int2(i16::from(sizes.scale))
-        .int8(prices.base)
-        .int8(sizes.base);
-    offsets(rows, ticks, base, |tick| tick.key.event_time.micros());
-    offsets(rows, ticks, first.key.sequence, |tick| tick.key.sequence);
-    prices.write(rows);
-    sizes.write(rows);
-    let corrected = ticks.iter().any(|tick| tick.revision != 0);
-    let cancelled = ticks.iter().any(|tick| tick.cancelled);
-    rows.int4_array(corrected.then(|| ticks.iter().map(|tick| tick.revision)))
-        .bool_array(cancelled.then(|| ticks.iter().map(|tick| tick.cancelled)));
+/// The values of many blocks, end to end, with the place where each block's begin; `None`: the block
+/// has the quantity in another form.
+#[derive(Debug)]
+pub(super) struct Column<T> {
+    pub(super) starts: Vec<Option<i32>>,
+    pub(super) values: Vec<T>,
 }
 
-/// Writes the narrow and the wide column of whole numbers.
-fn offsets(rows: &mut Rows, ticks: &[Tick], base: i64, value: impl Fn(&Tick) -> i64) {
-    let narrow: Option<Vec<i32>> = ticks
-        .iter()
-        .map(|tick| {
-            value(tick)
-                .checked_sub(base)
-                .and_then(|offset| i32::try_from(offset).ok())
-        })
-        .collect();
-    let wide = narrow.is_none();
-    rows.int4_array(narrow.map(Vec::into_iter))
-        .int8_array(wide.then(|| ticks.iter().map(value)));
+impl<T> Default for Column<T> {
+    fn default() -> Self {
+        Self {
+            starts: Vec::new(),
+            values: Vec::new(),
+        }
+    }
 }
 
-/// Prices or sizes of a block on their common scale.
-struct Quantities {
-    scale: u8,
-    base: i64,
-    form: Form,
+impl<T> Column<T> {
+    fn push(&mut self, values: Option<impl IntoIterator<Item = T>>) {
+        // A batch is bounded far below 2^31 ticks.
+        let start = i32::try_from(self.values.len()).unwrap_or(i32::MAX);
+        self.starts.push(values.is_some().then_some(start));
+        self.values.extend(values.into_iter().flatten());
+    }
 }
 
-enum Form {
-    Narrow(Vec<i32>),
-    Wide(Vec<i64>),
-    Numeric(Vec<Decimal>),
+/// Blocks to insert, column by column.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    pub(super) symbol_ids: Vec<i32>,
+    pub(super) first: Vec<TickKey>,
+    pub(super) last: Vec<TickKey>,
+    pub(super) counts: Vec<i32>,
+    pub(super) prices: Quantity,
+    pub(super) sizes: Quantity,
+    pub(super) times: Column<i32>,
+    pub(super) times_wide: Column<i64>,
+    pub(super) sequences: Column<i32>,
+    pub(super) sequences_wide: Column<i64>,
+    pub(super) revisions: Column<i32>,
+    pub(super) cancels: Column<bool>,
 }
 
-impl Quantities {
-    fn of(ticks: &[Tick], value: impl Fn(&Tick) -> Decimal) -> Self {
+impl Blocks {
+    /// Adds the block of `ticks`, which are sorted, distinct and at least one.
+    pub(super) fn push(&mut self, symbol_id: i32, ticks: &[Tick]) {
+        let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else {
+            return;
+        };
+        self.symbol_ids.push(symbol_id);
+        self.first.push(first.key);
+        self.last.push(last.key);
+        self.counts
+            .push(i32::try_from(ticks.len()).unwrap_or(i32::MAX));
+        self.prices.push(ticks, |tick| tick.price.decimal());
+        self.sizes.push(ticks, |tick| tick.size.decimal());
+        let (times, times_wide) = offsets(ticks, |tick| tick.key.event_time.micros());
+        self.times.push(times);
+        self.times_wide.push(times_wide);
+        let (sequences, sequences_wide) = offsets(ticks, |tick| tick.key.sequence);
+        self.sequences.push(sequences);
+        self.sequences_wide.push(sequences_wide);
+        let corrected = ticks.iter().any(|tick| tick.revision != 0);
+        let cancelled = ticks.iter().any(|tick| tick.cancelled);
+        self.revisions
+            .push(corrected.then(|| ticks.iter().map(|tick| tick.revision)));
+        self.cancels
+            .push(cancelled.then(|| ticks.iter().map(|tick| tick.cancelled)));
+    }
+}
+
+/// Whole numbers as offsets from the first, or as they are where an offset does not fit.
+fn offsets(ticks: &[Tick], value: impl Fn(&Tick) -> i64) -> (Option<Vec<i32>>, Option<Vec<i64>>) {
+    let base = ticks.first().map_or(0, &value);
+    let offset = |tick: &Tick| i32::try_from(value(tick).checked_sub(base)?).ok();
+    let narrow: Option<Vec<i32>> = ticks.iter().map(offset).collect();
+    let wide = narrow.is_none().then(|| ticks.iter().map(value).collect());
+    (narrow, wide)
+}
+
+/// Prices or sizes of blocks, each block's on its common scale.
+#[derive(Debug, Default)]
+pub(super) struct Quantity {
+    pub(super) scales: Vec<i16>,
+    pub(super) bases: Vec<i64>,
+    pub(super) narrow: Column<i32>,
+    pub(super) wide: Column<i64>,
+    pub(super) numeric: Column<String>,
+}
+
+impl Quantity {
+    fn push(&mut self, ticks: &[Tick], value: impl Fn(&Tick) -> Decimal) {
         let scale = ticks
             .iter()
             .map(|tick| value(tick).scale())
             .max()
             .unwrap_or(0);
-        let units: Option<Vec<i64>> = ticks
-            .iter()
-            .map(|tick| {
-                value(tick)
-                    .units_at(scale)
-                    .and_then(|units| i64::try_from(units).ok())
-            })
-            .collect();
-        let Some(units) = units else {
-            return Self {
-                scale: 0,
-                base: 0,
-                form: Form::Numeric(ticks.iter().map(value).collect()),
-            };
+        let unit = |tick: &Tick| {
+            value(tick)
+                .units_at(scale)
+                .and_then(|units| i64::try_from(units).ok())
         };
-        let base = units.first().copied().unwrap_or(0);
-        let narrow: Option<Vec<i32>> = units
-            .iter()
-            .map(|unit| {
-                unit.checked_sub(base)
-                    .and_then(|offset| i32::try_from(offset).ok())
-            })
-            .collect();
-        match narrow {
-            Some(offsets) => Self {
-                scale,
-                base,
-                form: Form::Narrow(offsets),
-            },
-            None => Self {
-                scale,
-                base: 0,
-                form: Form::Wide(units),
-            },
-        }
-    }
-
-    fn write(self, rows: &mut Rows) {
-        let (narrow, wide, numeric) = match self.form {
-            Form::Narrow(values) => (Some(values), None, None),
-            Form::Wide(values) => (None, Some(values), None),
-            Form::Numeric(values) => (None, None, Some(values)),
+        let units: Option<Vec<i64>> = ticks.iter().map(unit).collect();
+        let base = units
+            .as_ref()
+            .and_then(|units| units.first().copied())
+            .unwrap_or(0);
+        let narrow = |units: &Vec<i64>| -> Option<Vec<i32>> {
+            units
+                .iter()
+                .map(|unit| i32::try_from(unit.checked_sub(base)?).ok())
+                .collect()
         };
-        rows.int4_array(narrow.map(Vec::into_iter))
-            .int8_array(wide.map(Vec::into_iter))
-            .numeric_array(numeric.map(Vec::into_iter));
+        let narrow = units.as_ref().and_then(narrow);
+        let wide = units.filter(|_| narrow.is_none());
+        let numeric = (narrow.is_none() && wide.is_none())
+            .then(|| ticks.iter().map(|tick| value(tick).to_string()));
+        self.scales.push(if numeric.is_some() {
+            0
+        } else {
+            i16::from(scale)
+        });
+        self.bases.push(if narrow.is_some() { base } else { 0 });
+        self.narrow.push(narrow);
+        self.wide.push(wide);
+        self.numeric.push(numeric);
     }
 }
 

@@ -7,8 +7,7 @@ use chrono::{DateTime, Utc};
 use common::tick::{Tick, TickKey};
 use sqlx::PgConnection;
 
-use super::block::{self, BlockKey, BlockRow};
-use super::copy::Rows;
+use super::block::{self, BlockKey, BlockRow, Blocks};
 use super::timestamp;
 
 /// For each key, the block that it belongs to.
@@ -110,25 +109,59 @@ pub async fn delete(db: &mut PgConnection, keys: &[(i32, BlockKey)]) -> sqlx::Re
 /// # Errors
 /// When the database fails.
 pub async fn insert(db: &mut PgConnection, runs: &[(i32, &[Tick])]) -> sqlx::Result<()> {
-    let mut rows = Rows::default();
-    let mut any = false;
+    let mut blocks = Blocks::default();
     for (symbol_id, ticks) in runs.iter().filter(|(_, ticks)| !ticks.is_empty()) {
         let count = ticks.len().div_ceil(block::FULL);
         for part in ticks.chunks(ticks.len().div_ceil(count)) {
-            block::write(&mut rows, *symbol_id, part);
-            any = true;
+            blocks.push(*symbol_id, part);
         }
     }
-    if !any {
+    if blocks.symbol_ids.is_empty() {
         return Ok(());
     }
-    let statement = format!(
-        "copy tick_blocks ({}) from stdin (format binary)",
-        block::COLUMNS
-    );
-    let mut copy = db.copy_in_raw(&statement).await?;
-    copy.send(rows.finish()).await?;
-    copy.finish().await?;
+    let times = |keys: &[TickKey]| {
+        keys.iter()
+            .map(|key| key.event_time.to_utc())
+            .collect::<Vec<_>>()
+    };
+    let sequences = |keys: &[TickKey]| keys.iter().map(|key| key.sequence).collect::<Vec<_>>();
+    sqlx::query(include_str!("blocks_insert.sql"))
+        .bind(blocks.symbol_ids)
+        .bind(times(&blocks.first))
+        .bind(sequences(&blocks.first))
+        .bind(times(&blocks.last))
+        .bind(sequences(&blocks.last))
+        .bind(blocks.counts)
+        .bind(blocks.prices.scales)
+        .bind(blocks.sizes.scales)
+        .bind(blocks.prices.bases)
+        .bind(blocks.sizes.bases)
+        .bind(blocks.times.starts)
+        .bind(blocks.times_wide.starts)
+        .bind(blocks.sequences.starts)
+        .bind(blocks.sequences_wide.starts)
+        .bind(blocks.prices.narrow.starts)
+        .bind(blocks.prices.wide.starts)
+        .bind(blocks.prices.numeric.starts)
+        .bind(blocks.sizes.narrow.starts)
+        .bind(blocks.sizes.wide.starts)
+        .bind(blocks.sizes.numeric.starts)
+        .bind(blocks.revisions.starts)
+        .bind(blocks.cancels.starts)
+        .bind(blocks.times.values)
+        .bind(blocks.times_wide.values)
+        .bind(blocks.sequences.values)
+        .bind(blocks.sequences_wide.values)
+        .bind(blocks.prices.narrow.values)
+        .bind(blocks.prices.wide.values)
+        .bind(blocks.prices.numeric.values)
+        .bind(blocks.sizes.narrow.values)
+        .bind(blocks.sizes.wide.values)
+        .bind(blocks.sizes.numeric.values)
+        .bind(blocks.revisions.values)
+        .bind(blocks.cancels.values)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
