@@ -20,9 +20,10 @@ pub fn class(error: &sqlx::Error) -> Class {
         sqlx::Error::Database(error) => error
             .code()
             .map_or(Class::Transient, |code| of_sqlstate(&code)),
-        sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Class::Fatal,
-        // What is stored is not what it should be; going on could make it worse.
-        sqlx::Error::Decode(_)
+        // What is stored or configured is not what it should be; going on could make it worse.
+        sqlx::Error::Configuration(_)
+        | sqlx::Error::InvalidArgument(_)
+        | sqlx::Error::Decode(_)
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_) => Class::Fatal,
         // Io, Tls, Protocol, PoolTimedOut, WorkerCrashed, RowNotFound (a symbol's row not visible yet).

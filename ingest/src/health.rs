@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 /// A poll loop that has not turned for this long hangs: its longest wait on purpose is a few seconds.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
+const STUCK_AFTER: Duration = Duration::from_mins(1);
 
 /// The state of the worker as the probes see it.
 #[derive(Debug)]

@@ -122,7 +122,7 @@ fn consume(config: &IngestConfig, links: &Links) -> anyhow::Result<()> {
         match Consume::join(config, links)?.run() {
             Ok(()) => return Ok(()),
             Err(ConsumeError::Lost) => {
-                warn!("another worker has stored a partition of ours; joining the group anew")
+                warn!("another worker has stored a partition of ours; joining the group anew");
             }
             Err(error) => return Err(error.into()),
         }

@@ -74,7 +74,7 @@ pub fn merge(
             match before {
                 None if !after.cancelled => effects.added.push(after),
                 Some(before) if !(before.cancelled && after.cancelled) => {
-                    effects.touched.push(key.event_time)
+                    effects.touched.push(key.event_time);
                 }
                 _ => {}
             }

@@ -109,7 +109,7 @@ struct Small {
     first_sequence: i64,
     next_time: Option<DateTime<Utc>>,
     next_sequence: Option<i64>,
-    next_is_small: bool,
+    joins_next: bool,
 }
 
 impl Small {
@@ -121,7 +121,7 @@ impl Small {
         let next = self.next_time.zip(self.next_sequence);
         [
             Some((self.first_time, self.first_sequence)),
-            next.filter(|_| !self.next_is_small),
+            next.filter(|_| !self.joins_next),
         ]
         .into_iter()
         .flatten()
@@ -146,7 +146,7 @@ async fn merge_symbol(pool: &PgPool, symbol_id: i32) -> sqlx::Result<u64> {
         .await?;
     let mut gone: Vec<(i32, TickKey)> = Vec::new();
     let mut runs: Vec<Vec<Tick>> = Vec::new();
-    for run in small.chunk_by(|block, _| block.next_is_small) {
+    for run in small.chunk_by(|block, _| block.joins_next) {
         // With the large block that follows, a small one between large ones is merged too.
         let keys: Vec<_> = run
             .iter()

@@ -127,7 +127,7 @@ impl Writer {
             warn!(%error, attempt, "cannot store a batch; trying again");
             let lock_timeout = error
                 .as_database_error()
-                .and_then(|error| error.code())
+                .and_then(sqlx::error::DatabaseError::code)
                 .is_some_and(|code| code == "55P03");
             if lock_timeout && self.end_frozen(batch).await.unwrap_or(false) {
                 info!("ended the session of a frozen worker that held what this batch needs");
@@ -153,7 +153,7 @@ impl Writer {
             self.metrics
                 .messages
                 .with_label_values(&[label])
-                .inc_by(number)
+                .inc_by(number);
         };
         self.metrics.batches.inc();
         self.metrics.candles.inc_by(outcome.candles);

@@ -1,4 +1,4 @@
-//! A block: a run of ticks of one symbol as one row, see migrations/0003_tick_blocks.sql.
+//! A block: a run of ticks of one symbol as one row, see `migrations/0003_tick_blocks.sql`.
 //!
 //! Encoding is exact: the narrowest form that holds every value is taken for each quantity.
 
@@ -275,14 +275,13 @@ fn exact(
     base: i64,
     scale: i16,
 ) -> Option<Vec<Decimal>> {
-    match numeric {
-        Some(texts) => texts.iter().map(|text| text.parse().ok()).collect(),
-        None => {
-            let scale = u32::try_from(scale).ok()?;
-            whole(narrow, wide, base)?
-                .into_iter()
-                .map(|units| Decimal::new(i128::from(units), scale).ok())
-                .collect()
-        }
+    if let Some(texts) = numeric {
+        texts.iter().map(|text| text.parse().ok()).collect()
+    } else {
+        let scale = u32::try_from(scale).ok()?;
+        whole(narrow, wide, base)?
+            .into_iter()
+            .map(|units| Decimal::new(i128::from(units), scale).ok())
+            .collect()
     }
 }

@@ -1,10 +1,9 @@
--- The small blocks of symbol $1, each with the key of the block that follows it. A bounded number: what
--- is left waits for the next turn. The last one may be small before a block beyond the bound; it is
--- then merged alone with nothing, and again with its neighbour in the next turn.
+-- The small blocks of symbol $1, each with the key of the block that follows it, and whether that one is
+-- small too. A bounded number: what is left waits for the next turn.
 select
     small.first_time, small.first_sequence,
     following.first_time as next_time, following.first_sequence as next_sequence,
-    coalesce(following.count < 128, false) as next_is_small
+    coalesce(following.count < 128, false) as joins_next
 from (
     select b.first_time, b.first_sequence
     from tick_blocks b

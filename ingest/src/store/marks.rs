@@ -1,5 +1,5 @@
 //! Marks: periods of the views that changed at or after their end, see
-//! migrations/0005_candle_views.sql.
+//! `migrations/0005_candle_views.sql`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub fn of_day(
         let periods = Periods::new(interval, Anchor::Calendar);
         let period = periods.start(date);
         // The longest period has 366 days: the next one begins within that time of this one's start.
-        let next = (1..)
+        let next = (1..=366)
             .map(|periods_of_days| period + chrono::Days::new(periods_of_days))
             .find(|day| periods.start(*day) == *day);
         if next.is_some_and(|next| day_start(next, zone) <= horizon) {

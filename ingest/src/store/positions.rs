@@ -18,6 +18,9 @@ pub struct Position {
     pub last: Option<(i64, Option<i64>)>,
 }
 
+/// Topic, partition, next offset, last offset and its time.
+type Row = (String, i32, Option<i64>, Option<i64>, Option<DateTime<Utc>>);
+
 /// Reads the positions of partitions, making the rows that are not there.
 ///
 /// # Errors
@@ -49,13 +52,12 @@ pub async fn read(
     .bind(&numbers)
     .execute(pool)
     .await?;
-    let rows: Vec<(String, i32, Option<i64>, Option<i64>, Option<DateTime<Utc>>)> =
-        sqlx::query_as(include_str!("positions_read.sql"))
-            .bind(cluster)
-            .bind(&topics)
-            .bind(&numbers)
-            .fetch_all(pool)
-            .await?;
+    let rows: Vec<Row> = sqlx::query_as(include_str!("positions_read.sql"))
+        .bind(cluster)
+        .bind(&topics)
+        .bind(&numbers)
+        .fetch_all(pool)
+        .await?;
     Ok(rows
         .into_iter()
         .map(|(topic, partition, next, last_offset, last_timestamp)| {

@@ -143,7 +143,7 @@ async fn a_replay_writes_no_row_anew() {
         // GIVEN ticks, a correction, a cancel and a late one
         let db = Database::new(version).await;
         let ticks: Vec<_> = (0..50_i64)
-            .map(|n| tick(&format!("2024-03-04T10:{:02}:00Z", n), n, "10", "1"))
+            .map(|n| tick(&format!("2024-03-04T10:{n:02}:00Z"), n, "10", "1"))
             .collect();
         let mut messages: Vec<(&str, _)> = ticks.iter().map(|tick| ("A", *tick)).collect();
         messages.push(("A", corrected(ticks[3], 1, "12")));

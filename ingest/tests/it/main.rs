@@ -1,5 +1,7 @@
 //! The transaction against real PostgreSQL, the newest and the oldest version that is supported.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod blocks;
 mod corrections;
 mod database;

@@ -13,7 +13,9 @@ async fn api_reads_only_and_ingest_changes_rows_only() {
         let api = database::pool(&config(&(db.url_of)("market_data_api")), "api").unwrap();
         let refused = async |pool: &sqlx::PgPool, sql: &'static str| {
             let error = sqlx::query(sql).execute(pool).await.expect_err(sql);
-            let code = error.as_database_error().and_then(|error| error.code());
+            let code = error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code);
             code.unwrap_or_default().into_owned()
         };
 
