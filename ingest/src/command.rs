@@ -100,7 +100,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// When the command fails; verify fails when it finds differences.
 pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
     let config: IngestConfig = config::load(cli.config.as_deref())?;
-    telemetry::start(&config.log)?;
+    let _traces = telemetry::start(&config.log, "ingest")?;
     match cli.command.unwrap_or(Command::Run) {
         Command::Run => Ok(crate::run(config, stop).await?),
         Command::Migrate => {

@@ -13,8 +13,8 @@ use std::borrow::Cow;
 use common::decimal::{Decimal, DecimalError};
 use common::tick::{EventTime, Price, Size, Symbol, Tick, TickError, TickKey};
 
-use crate::batch::{Fault, Reason};
 use crate::config::{AcceptConfig, SequenceSource};
+use crate::dead_letter::{Fault, Reason};
 
 /// A decoded message.
 #[derive(Debug, PartialEq, Eq)]

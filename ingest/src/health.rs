@@ -3,13 +3,16 @@
 //! Alive: the poll loop turns. A database that is down makes a worker not ready, never not alive: a
 //! restart would not mend it.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::admin::Probe;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGaugeVec, Opts, Registry};
 
 /// A poll loop that has not turned for this long hangs: its longest wait on purpose is a few seconds.
 const STUCK_AFTER: Duration = Duration::from_mins(1);
@@ -34,6 +37,24 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Shows the state among the metrics too.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn register(self: &Arc<Self>, registry: &Registry) -> prometheus::Result<()> {
+        let ready = IntGaugeVec::new(
+            Opts::new(
+                "ingest_ready",
+                "Whether the worker can work, by what it needs: 1, or 0 while it waits",
+            ),
+            &["part"],
+        )?;
+        registry.register(Box::new(Ready {
+            health: self.clone(),
+            ready,
+        }))
+    }
+
     /// The poll loop has turned.
     pub fn polled(&self) {
         self.last_poll.store(seconds(), Ordering::Relaxed);
@@ -87,6 +108,34 @@ impl Probe for Health {
             Err(faults.join("; "))
         };
         futures::future::ready(state).boxed()
+    }
+}
+
+/// The gauge, set when it is asked for.
+struct Ready {
+    health: Arc<Health>,
+    ready: IntGaugeVec,
+}
+
+impl Collector for Ready {
+    fn desc(&self) -> Vec<&Desc> {
+        self.ready.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let parts = [
+            ("database", &self.health.database),
+            ("kafka", &self.health.kafka),
+        ];
+        for (part, fault) in parts {
+            let fault = fault
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            self.ready
+                .with_label_values(&[part])
+                .set(i64::from(fault.is_none()));
+        }
+        self.ready.collect()
     }
 }
 

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod command;
 pub mod config;
 pub mod consume;
+pub mod dead_letter;
 pub mod decode;
 pub mod failure;
 pub mod fold;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use common::{admin, database};
+use common::{admin, database, telemetry};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -49,6 +50,13 @@ pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Resul
     let pool = database::pool_of(&config.database, session);
     let metrics = Metrics::new()?;
     let health = Arc::new(Health::default());
+    health.register(&metrics.registry)?;
+    telemetry::metrics::register(
+        &metrics.registry,
+        "ingest",
+        pool.clone(),
+        config.database.max_connections,
+    )?;
     let listener = admin::bind(config.admin.listen, "admin.listen").await?;
     let router = admin::router(metrics.registry.clone(), health.clone());
     let admin = tokio::spawn(axum::serve(listener, router).into_future());

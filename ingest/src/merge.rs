@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::tick::{EventTime, Rank, Tick};
 
-use crate::batch::{Fault, Reason};
+use crate::dead_letter::{Fault, Reason};
 
 /// A tick that arrives, with its index in the batch: the order of arrival.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@
 //! see other tables as they were before the wait.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use common::calendar::local_date;
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub candles: u64,
     /// Dead letters by reason.
     pub letters: BTreeMap<&'static str, u64>,
+    /// How long each phase took, see [`crate::metrics::PHASES`].
+    pub phases: Vec<(&'static str, Duration)>,
 }
 
 /// Why a batch was not stored.
@@ -69,8 +72,16 @@ pub async fn store(
     ids: &mut Ids,
     batch: &Batch,
 ) -> Result<Outcome, TransactionError> {
+    let mut begun = Instant::now();
+    let mut phases = Vec::new();
+    let mut end_of = |phase| {
+        let now = Instant::now();
+        phases.push((phase, now - begun));
+        begun = now;
+    };
     let id_of = ids.of(pool, &batch.symbols).await?;
     let mut tx = pool.begin().await?;
+    end_of("begin");
     match fence(&mut tx, cluster, batch).await? {
         Fence::Passed => {}
         Fence::AlreadyStored => {
@@ -87,6 +98,7 @@ pub async fn store(
         let mut all: Vec<i32> = id_of.clone();
         all.sort_unstable();
         let locked = symbols::lock(&mut tx, &all).await?;
+        end_of("lock");
         let conflicts = apply(&mut tx, arrivals(batch, &id_of), locked, &mut outcome).await?;
         dead.extend(batch.letters_of(&conflicts));
     }
@@ -97,7 +109,10 @@ pub async fn store(
             .or_default() += 1;
     }
     letters::write(&mut tx, cluster, &batch.partitions, &dead).await?;
+    end_of("write");
     tx.commit().await?;
+    end_of("commit");
+    outcome.phases = phases;
     Ok(outcome)
 }
 
@@ -120,7 +135,7 @@ fn arrivals<'a>(batch: &'a Batch, id_of: &[i32]) -> BTreeMap<i32, Vec<Arrival<'a
     by_symbol
 }
 
-type Conflicts = BTreeMap<usize, crate::batch::Fault>;
+type Conflicts = BTreeMap<usize, crate::dead_letter::Fault>;
 
 /// Stores the ticks of locked symbols and brings their candles up to date.
 async fn apply(

@@ -28,7 +28,10 @@ pub async fn run(pool: PgPool, config: UpkeepConfig, metrics: Metrics, stop: Can
         while pause(config.merge_interval, &stop).await {
             match merge_blocks(&pool).await {
                 Ok(merged) => metrics.blocks_merged.inc_by(merged),
-                Err(error) => warn!(%error, "cannot merge blocks now"),
+                Err(error) => {
+                    metrics.upkeep_failures.with_label_values(&["merge"]).inc();
+                    warn!(%error, "cannot merge blocks now");
+                }
             }
         }
     };
@@ -36,11 +39,19 @@ pub async fn run(pool: PgPool, config: UpkeepConfig, metrics: Metrics, stop: Can
         let mut rest = Duration::ZERO;
         while pause(rest.max(config.refresh_interval), &stop).await {
             let begun = Instant::now();
-            match refresh_views(&pool).await {
-                Ok(refreshed) => metrics.refreshes.inc_by(refreshed),
-                Err(error) => warn!(%error, "cannot refresh views now"),
-            }
+            let refreshed = refresh_views(&pool).await;
             rest = begun.elapsed() * REST_PER_REFRESH;
+            if let Ok(1..) = refreshed {
+                metrics.refresh_seconds.observe(begun.elapsed().as_secs_f64());
+            }
+            let shown = async { show_views(&pool, &metrics).await.and(refreshed) };
+            match shown.await {
+                Ok(refreshed) => metrics.refreshes.inc_by(refreshed),
+                Err(error) => {
+                    metrics.upkeep_failures.with_label_values(&["refresh"]).inc();
+                    warn!(%error, "cannot refresh views now");
+                }
+            }
         }
     };
     tokio::join!(merging, refreshing);
@@ -78,6 +89,25 @@ pub async fn refresh_views(pool: &PgPool) -> sqlx::Result<u64> {
         }
     }
     Ok(refreshed)
+}
+
+/// Shows how many periods wait for each view's refresh, and when its last one was.
+async fn show_views(pool: &PgPool, metrics: &Metrics) -> sqlx::Result<()> {
+    let views: Vec<(String, i64, Option<f64>)> = sqlx::query_as(
+        "select view, (select count(*) from (select from view_marks m where m.view = v.view limit 100000) as marks), \
+             (select extract(epoch from refreshed_at)::float8 from view_refreshes r where r.view = v.view) \
+         from unnest($1::text[]) as v (view)",
+    )
+    .bind(marks::VIEWS.map(|(view, _)| view).to_vec())
+    .fetch_all(pool)
+    .await?;
+    for (view, waiting, refreshed) in views {
+        metrics.view_marks.with_label_values(&[&view]).set(waiting);
+        if let Some(time) = refreshed {
+            metrics.view_refreshed.with_label_values(&[&view]).set(time);
+        }
+    }
+    Ok(())
 }
 
 /// Merges the small blocks of symbols that have many; returns how many blocks went into larger ones.

@@ -10,10 +10,11 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::batch::{Batch, Fault, Reason, Span, TopicPartition};
+use crate::batch::{Batch, Span, TopicPartition};
+use crate::dead_letter::{Fault, Reason};
 use crate::failure::{Class, backoff, class};
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, cause};
 use crate::store::symbols::Ids;
 use crate::store::{positions, sessions};
 use crate::transaction::{Outcome, TransactionError, store};
@@ -70,6 +71,7 @@ impl Writer {
             .iter()
             .map(|(index, span)| (batch.partitions[usize::from(*index)].clone(), span.clone()))
             .collect();
+        let _storing = self.metrics.pending.storing(&batch);
         // A stack, first half on top: halves are stored in order of offsets.
         let mut pending = vec![batch];
         while let Some(batch) = pending.pop() {
@@ -87,6 +89,7 @@ impl Writer {
                 }
                 Whole::Refused(error) => {
                     warn!(%error, records = batch.records.len(), "the database refuses a batch; halving it");
+                    self.metrics.halved.inc();
                     let (first, second) = batch.split();
                     pending.extend([second, first]);
                 }
@@ -122,7 +125,10 @@ impl Writer {
                 Class::Transient => {}
             }
             attempt += 1;
-            self.metrics.retries.inc();
+            self.metrics
+                .retries
+                .with_label_values(&[cause(&error)])
+                .inc();
             self.health.database_answers(Some(error.to_string()));
             warn!(%error, attempt, "cannot store a batch; trying again");
             let lock_timeout = error
@@ -155,7 +161,13 @@ impl Writer {
                 .with_label_values(&[label])
                 .inc_by(number);
         };
-        self.metrics.batches.inc();
+        self.metrics.committed(batch);
+        for (phase, time) in &outcome.phases {
+            self.metrics
+                .phase_seconds
+                .with_label_values(&[phase])
+                .observe(time.as_secs_f64());
+        }
         self.metrics.candles.inc_by(outcome.candles);
         count("added", outcome.added - outcome.late);
         count("late", outcome.late);

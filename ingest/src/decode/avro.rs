@@ -15,8 +15,8 @@ use common::tick::EventTime;
 
 use super::schema::definition;
 use super::{Decoded, Fields, RecordInfo, Rules, decimal, fault, missing};
-use crate::batch::{Fault, Reason};
 use crate::config::SequenceSource;
+use crate::dead_letter::{Fault, Reason};
 
 /// Splits a message into its schema id and its body.
 ///

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Decoded, Fields, RecordInfo, Rules, decimal, fault, missing};
-use crate::batch::{Fault, Reason};
 use crate::config::SequenceSource;
+use crate::dead_letter::{Fault, Reason};
 
 #[derive(Deserialize)]
 struct Message<'a> {

@@ -3,7 +3,8 @@
 use sqlx::PgConnection;
 
 use super::timestamp;
-use crate::batch::{DeadLetter, TopicPartition};
+use crate::batch::TopicPartition;
+use crate::dead_letter::DeadLetter;
 
 /// Stores dead letters; one that is there already, from a replay, stays as it is.
 ///
