@@ -4,11 +4,12 @@ KAFKA ?=
 DATABASE_URL ?=
 export PORT KAFKA DATABASE_URL
 BUILT = $${CARGO_TARGET_DIR:-target}
+COMPOSE = docker compose --file docker/compose.yaml
 
-.PHONY: help run test bench fmt lint clean-data tools
+.PHONY: help run test bench fmt lint clean-data up down populate images images-twice test-ops app-cicd tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: tools ## everything on this machine; PORT=8080, KAFKA=host:port and DATABASE_URL=postgres://… if you have them
 	cargo build --locked
@@ -30,6 +31,32 @@ lint: tools ## clippy with warnings denied
 clean-data: ## remove what `make run` has stored
 	rm -rf "$$(readlink -f data/postgres 2>/dev/null)" data
 
+up: ## the stack in containers, as in production; HTTP_PORT=80
+	docker/images.sh
+	$(COMPOSE) up --detach --wait
+
+down: ## stop that stack; ARGS=--volumes removes its data
+	$(COMPOSE) --profile '*' down $(ARGS)
+
+populate: ## publish FILE=bars.csv, daily bars, to that stack
+	$(COMPOSE) run --rm --no-deps -T testbed publish /dev/stdin --brokers kafka:9092 --topic ticks --float32 <"$(FILE)"
+
+images: ## build the container images; IMAGE_TAG=local
+	docker/images.sh
+
+images-twice: ## build the binaries twice without a cache and compare them
+	testbed/ops/images.sh --twice
+
+test-ops: ## checks of workflow, monitoring, nginx, charts, images and the stack in containers; PARTS=charts for one
+	@testbed/ops.sh $(PARTS)
+
+app-cicd: ## the pipeline of GitHub under act; needs Docker
+	@bash -c '. testbed/ops/tools.sh; exec "$$(tool act)" workflow_dispatch --workflows .github/workflows/app_code_cicd.yml'
+
+ci-%: ## one job of that pipeline, such as ci-clippy; testbed/ops/job.sh lists them
+	@testbed/ops/job.sh $*
+
 tools:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup, see https://rustup.rs"; exit 1; }
 	@command -v cc >/dev/null || { echo "A C compiler is missing: install one (Debian: build-essential; macOS: xcode-select --install)"; exit 1; }
+	@command -v perl >/dev/null || { echo "Perl is missing, which OpenSSL is built with: install it (Debian: perl)"; exit 1; }

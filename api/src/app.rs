@@ -8,6 +8,7 @@ use axum::middleware;
 use axum::routing::get;
 use common::admin::Probe;
 use common::config::DatabaseConfig;
+use common::database::{Database, explain};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -24,6 +25,7 @@ pub struct App {
     pub(crate) store: Store,
     pub(crate) metrics: Metrics,
     pub(crate) request_timeout: Duration,
+    pub(crate) correction_horizon: Duration,
 }
 
 impl App {
@@ -41,11 +43,12 @@ impl App {
             statement_timeout,
             ..config.database.clone()
         };
-        let pool = common::database::pool(&database, "api")?;
+        let sessions = Database::new(&database, "api")?;
         Ok(Self {
-            metrics: Metrics::new(pool.clone(), database.max_connections),
-            store: Store::new(pool),
+            metrics: Metrics::new(sessions.pool().clone(), database.max_connections),
+            store: Store::new(sessions),
             request_timeout: config.http.request_timeout,
+            correction_horizon: config.http.correction_horizon,
         })
     }
 
@@ -93,7 +96,7 @@ impl Probe for App {
             self.store
                 .ping()
                 .await
-                .map_err(|error| format!("waiting for the database: {error}"))
+                .map_err(|error| format!("waiting for the database: {}", explain(&error)))
         }
         .boxed()
     }

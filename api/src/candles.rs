@@ -7,17 +7,20 @@ mod query;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::Response;
 
+use self::page::Frame;
 use self::query::Query;
 use crate::app::App;
+use crate::caching::Known;
 use crate::problem::ApiError;
 
 pub(crate) async fn get(
     State(app): State<App>,
     symbol: Result<Path<String>, PathRejection>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     // A path that is not UTF-8 names no symbol.
     let Path(name) = symbol.map_err(|_| ApiError::NotFound)?;
@@ -26,7 +29,14 @@ pub(crate) async fn get(
     let Some(symbol) = snapshot.symbol(&name).await? else {
         return Err(ApiError::UnknownSymbol(name));
     };
-    let page = page::read(&mut snapshot, &query, &symbol).await?;
+    let frame = Frame::new(&query, &symbol)?;
+    let (state, freshness) = (frame.state(), frame.freshness(app.correction_horizon));
+    let known = Known::of(&headers);
+    if let Some(response) = known.answer(state, freshness) {
+        snapshot.end().await?;
+        return Ok(response);
+    }
+    let page = frame.read(&mut snapshot).await?;
     snapshot.end().await?;
 
     let next = page.next.map(|position| query.next(position));
@@ -36,14 +46,7 @@ pub(crate) async fn get(
         &page,
         next.as_ref().map(|(cursor, _)| cursor.as_str()),
     );
-    let mut response = (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        body,
-    )
-        .into_response();
+    let mut response = known.answer_with(Some(state), freshness, body);
     if let Some((_, next)) = next
         && let Ok(link) = HeaderValue::from_str(&format!("<{}?{next}>; rel=\"next\"", uri.path()))
     {

@@ -59,6 +59,9 @@ pub struct HttpConfig {
     /// Longest wait for answers under way when the program is told to stop, such as `10s`.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
+    /// Age from which on no corrections are expected, such as `30days`: caches may keep older ranges.
+    #[serde(with = "humantime_serde")]
+    pub correction_horizon: Duration,
 }
 
 impl Default for HttpConfig {
@@ -67,6 +70,7 @@ impl Default for HttpConfig {
             listen: ([127, 0, 0, 1], 8000).into(),
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
+            correction_horizon: Duration::from_hours(30 * 24),
         }
     }
 }
@@ -74,6 +78,7 @@ impl Default for HttpConfig {
 impl Validate for ApiConfig {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.database.faults();
+        faults.extend(self.log.faults());
         if self.http.request_timeout < Duration::from_millis(1) {
             faults.push("http.request_timeout must be at least 1ms".into());
         }

@@ -4,6 +4,7 @@
 //! plan -> rows -> fold -> JSON text.
 
 mod app;
+mod caching;
 mod candles;
 pub mod config;
 mod cursor;

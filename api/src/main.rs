@@ -37,7 +37,7 @@ async fn command(command: Command, config: ApiConfig) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run => {
-            common::telemetry::start(&config.log)?;
+            let _traces = common::telemetry::start(&config.log, "api")?;
             let shutdown = CancellationToken::new();
             let (mut terminate, mut interrupt) = (
                 signal(SignalKind::terminate())?,

@@ -1,45 +1,63 @@
-//! What `/metrics` says of the HTTP side. Labels are bounded: route templates, known methods,
-//! classes of status.
+//! What `/metrics` says of the HTTP side. Labels are bounded: route templates, known methods, the
+//! statuses that this program answers with.
 
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntGauge, Registry};
 use sqlx::postgres::PgPool;
+
+/// Seconds; the objective for latency is one of them.
+const DURATIONS: [f64; 14] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
+];
 
 /// The metrics of this process.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     registry: Registry,
     requests: HistogramVec,
+    in_flight: IntGauge,
 }
 
 impl Metrics {
     pub(crate) fn new(pool: PgPool, max_connections: u32) -> Self {
-        let buckets = vec![
-            0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
-        ];
         let options = HistogramOpts::new(
             "api_http_request_duration_seconds",
-            "Time from request to answer.",
+            "Time from request to answer",
         )
-        .buckets(buckets);
+        .buckets(DURATIONS.to_vec());
         let requests = HistogramVec::new(options, &["route", "method", "status"])
             .expect("constant names are valid");
+        let in_flight = IntGauge::new(
+            "api_http_requests_in_flight",
+            "Requests that are not answered yet",
+        )
+        .expect("constant names are valid");
         let registry = Registry::new();
         registry
             .register(Box::new(requests.clone()))
             .expect("registered once");
         registry
-            .register(Box::new(PoolMetrics::new(pool, max_connections)))
+            .register(Box::new(in_flight.clone()))
             .expect("registered once");
-        Self { registry, requests }
+        common::telemetry::metrics::register(&registry, "api", pool, max_connections)
+            .expect("registered once");
+        Self {
+            registry,
+            requests,
+            in_flight,
+        }
     }
 
     pub(crate) fn registry(&self) -> Registry {
         self.registry.clone()
+    }
+
+    /// A request is under way until what is returned is dropped, as it is when the client goes away.
+    pub(crate) fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
     }
 
     pub(crate) fn observe(&self, route: &str, method: &Method, status: StatusCode, time: Duration) {
@@ -49,58 +67,17 @@ impl Metrics {
             Method::OPTIONS => "OPTIONS",
             _ => "other",
         };
-        let class = match status.as_u16() / 100 {
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        };
         self.requests
-            .with_label_values(&[route, method, class])
+            .with_label_values(&[route, method, status.as_str()])
             .observe(time.as_secs_f64());
     }
 }
 
-/// The connection pool, read when it is asked for.
-struct PoolMetrics {
-    pool: PgPool,
-    connections: IntGaugeVec,
-    limit: IntGauge,
-}
+/// See [`Metrics::begin`].
+pub(crate) struct InFlight(IntGauge);
 
-impl PoolMetrics {
-    fn new(pool: PgPool, max_connections: u32) -> Self {
-        let options = Opts::new("api_database_connections", "Connections to the database.");
-        let connections = IntGaugeVec::new(options, &["state"]).expect("constant names are valid");
-        let limit = IntGauge::new(
-            "api_database_connections_max",
-            "Most connections to the database.",
-        );
-        let limit = limit.expect("constant names are valid");
-        limit.set(i64::from(max_connections));
-        Self {
-            pool,
-            connections,
-            limit,
-        }
-    }
-}
-
-impl Collector for PoolMetrics {
-    fn desc(&self) -> Vec<&Desc> {
-        let mut descriptions = self.connections.desc();
-        descriptions.extend(self.limit.desc());
-        descriptions
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let idle = i64::try_from(self.pool.num_idle()).unwrap_or(i64::MAX);
-        self.connections.with_label_values(&["idle"]).set(idle);
-        self.connections
-            .with_label_values(&["used"])
-            .set((i64::from(self.pool.size()) - idle).max(0));
-        let mut families = self.connections.collect();
-        families.extend(self.limit.collect());
-        families
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

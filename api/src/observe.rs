@@ -11,7 +11,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use tracing::Instrument as _;
+use common::telemetry::traces::{self, Caller};
+use tracing::{Instrument as _, Span};
 
 use crate::app::App;
 use crate::problem::{ApiError, Plain, Problem};
@@ -24,13 +25,14 @@ const MAX_TARGET_BYTES: usize = 8 * 1024;
 
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let _in_flight = app.metrics.begin();
     let method = request.method().clone();
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map(|path| path.as_str().to_owned());
     let id = request_id(request.headers().get(REQUEST_ID));
-    let span = tracing::info_span!("request", id = id.as_str());
+    let span = span(&request, &id, route.as_deref());
     let too_long = request
         .uri()
         .path_and_query()
@@ -52,6 +54,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
 
     let elapsed = started.elapsed();
     let route = route.as_deref().unwrap_or("unmatched");
+    traces::describe_http(&span, method.as_str(), route, response.status().as_u16());
     app.metrics
         .observe(route, &method, response.status(), elapsed);
     span.in_scope(|| {
@@ -63,7 +66,9 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
 fn finish(mut response: Response, id: &str, method: &Method) -> Response {
     let status = response.status();
     let problem = response.extensions_mut().remove::<Problem>();
-    let plain = status.is_success() || response.extensions().get::<Plain>().is_some();
+    let plain = status.is_success()
+        || status == StatusCode::NOT_MODIFIED
+        || response.extensions().get::<Plain>().is_some();
     if !plain || problem.is_some() {
         let body = problem
             .unwrap_or_else(|| Problem::of_status(status))
@@ -73,7 +78,6 @@ fn finish(mut response: Response, id: &str, method: &Method) -> Response {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, ALLOW);
@@ -84,10 +88,30 @@ fn finish(mut response: Response, id: &str, method: &Method) -> Response {
             Body::from(body)
         };
     }
+    // What says nothing else, such as an error, is not for a cache.
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// The span of a request, which continues its caller's where spans are sent.
+fn span(request: &Request, id: &str, route: Option<&str>) -> Span {
+    if !traces::on() {
+        return tracing::info_span!("request", id);
+    }
+    let name = format!("{} {}", request.method(), route.unwrap_or("unmatched"));
+    let span = tracing::info_span!("request", id, otel.kind = "server", otel.name = name);
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    let caller = header("traceparent").and_then(|parent| Caller::of(parent, header("tracestate")));
+    if let Some(caller) = caller {
+        caller.is_parent_of(&span);
+    }
+    span
 }
 
 /// The id that came with the request when it is a sane one, else a new one.

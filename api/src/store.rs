@@ -13,7 +13,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use common::calendar;
-use sqlx::postgres::{PgPool, PgRow};
+use common::database::Database;
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Postgres, Row as _, Transaction};
 
 pub(crate) use part::{Changes, Part};
@@ -54,8 +55,20 @@ pub(crate) struct Symbol {
     pub(crate) name: String,
     pub(crate) tz: Tz,
     pub(crate) entry: Entry,
+    /// Raised by every change of its ticks, in the transaction that changes its candles.
+    pub(crate) version: i64,
+    /// When it was raised last: tells a restored database from one that went on.
+    pub(crate) changed_at: Option<i64>,
     /// The database's clock at the time of the snapshot.
     pub(crate) now: i64,
+}
+
+impl Symbol {
+    /// All of it that an answer may be made of, and with it its candles and ticks.
+    pub(crate) fn state(&self) -> String {
+        let (version, changed_at) = (self.version, self.changed_at);
+        format!("{} {} {version} {changed_at:?}", self.id, self.tz)
+    }
 }
 
 /// What the catalogue says of a symbol.
@@ -85,17 +98,21 @@ impl Entry {
 /// The database.
 #[derive(Clone)]
 pub(crate) struct Store {
-    pool: PgPool,
+    database: Database,
 }
 
 impl Store {
-    pub(crate) const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub(crate) const fn new(database: Database) -> Self {
+        Self { database }
     }
 
     /// Whether the database answers and has the schema.
     pub(crate) async fn ping(&self) -> Result<(), sqlx::Error> {
-        let answer = sqlx::query("select from symbols limit 1").fetch_optional(&self.pool);
+        let answer = async {
+            sqlx::query("select from symbols limit 1")
+                .fetch_optional(&mut *self.database.acquire().await?)
+                .await
+        };
         tokio::time::timeout(PING_TIMEOUT, answer)
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
@@ -103,15 +120,12 @@ impl Store {
     }
 
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        self.database.close().await;
     }
 
     /// Begins a snapshot.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, ApiError> {
-        let transaction = self
-            .pool
-            .begin_with("begin isolation level repeatable read, read only")
-            .await?;
+        let transaction = self.database.snapshot().await?;
         Ok(Snapshot { transaction })
     }
 
@@ -126,7 +140,7 @@ impl Store {
             .bind(after)
             .bind(part)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.database.acquire().await?)
             .await?;
         let entry = |row: &PgRow| Ok((row.try_get("symbol")?, Entry::of(row)?));
         rows.iter()
@@ -165,6 +179,10 @@ impl Snapshot {
                 ))
             })?,
             entry,
+            version: row.try_get("version")?,
+            changed_at: row
+                .try_get::<Option<DateTime<Utc>>, _>("changed_at")?
+                .map(|time| time.timestamp_micros()),
             now: row.try_get::<DateTime<Utc>, _>("now")?.timestamp_micros(),
         }))
     }

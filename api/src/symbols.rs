@@ -2,10 +2,11 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::Response;
 
 use crate::app::App;
+use crate::caching::{Freshness, Known};
 use crate::cursor;
 use crate::encode::Json;
 use crate::params::Params;
@@ -15,7 +16,11 @@ use crate::store::Entry;
 const DEFAULT_LIMIT: u32 = 500;
 const MAX_LIMIT: u32 = 10_000;
 
-pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let mut params = Params::read(&uri, &["q", "limit", "cursor"]);
     let limit = params
         .number("limit", 1..=MAX_LIMIT)
@@ -63,7 +68,7 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, A
     json.close(']');
     json.key("next_cursor").optional_string(next.as_deref());
     json.close('}');
-    let mut response = answer(json);
+    let mut response = answer(&headers, json);
     if let Some(next) = next
         && let Ok(link) = HeaderValue::from_str(&format!(
             "<{}?{}>; rel=\"next\"",
@@ -80,6 +85,7 @@ pub(crate) async fn get(
     State(app): State<App>,
     symbol: Result<Path<String>, PathRejection>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path(name) = symbol.map_err(|_| ApiError::NotFound)?;
     Params::read(&uri, &[]).check()?;
@@ -89,7 +95,7 @@ pub(crate) async fn get(
     let symbol = symbol.ok_or(ApiError::UnknownSymbol(name))?;
     let mut json = Json::default();
     write_entry(&mut json, &symbol.name, &symbol.entry);
-    Ok(answer(json))
+    Ok(answer(&headers, json))
 }
 
 fn write_entry(json: &mut Json, name: &str, entry: &Entry) {
@@ -103,13 +109,7 @@ fn write_entry(json: &mut Json, name: &str, entry: &Entry) {
     json.close('}');
 }
 
-fn answer(json: Json) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        json.into_text(),
-    )
-        .into_response()
+/// A tick of any symbol may change the catalogue: it is validated at each use, by its bytes.
+fn answer(headers: &HeaderMap, json: Json) -> Response {
+    Known::of(headers).answer_with(None, Freshness::Recent, json.into_text())
 }

@@ -4,7 +4,7 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::NaiveDate;
 use common::calendar::{Anchor, Periods, local_date};
@@ -12,6 +12,7 @@ use common::candle::Candle;
 use common::interval::{Interval, Unit};
 
 use crate::app::App;
+use crate::caching::{self, Freshness, Known};
 use crate::encode::Json;
 use crate::params::Params;
 use crate::planner::Source;
@@ -33,13 +34,25 @@ pub(crate) async fn get(
     State(app): State<App>,
     symbol: Result<Path<String>, PathRejection>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (Ok(Path(name)), Ok(groups)) = (symbol, groups(&uri)) else {
         return Ok(bad_request());
     };
     let mut snapshot = app.store.snapshot().await?;
+    let symbol = snapshot.symbol(&name).await?;
+    // Days have no `complete` here: the clock decides nothing.
+    let of = symbol.as_ref().map(Symbol::state);
+    let state = caching::State::of(&format!("time-series\0{name}\0{groups:?} {of:?}"));
+    // The answer always reaches up to the day that has not ended.
+    let freshness = Freshness::Open;
+    let known = Known::of(&headers);
+    if let Some(response) = known.answer(state, freshness) {
+        snapshot.end().await?;
+        return Ok(response);
+    }
     let mut bars: Vec<Bar> = Vec::new();
-    if let Some(symbol) = snapshot.symbol(&name).await? {
+    if let Some(symbol) = symbol {
         let mut rest = all_days(&symbol);
         while let Some(range) = rest {
             let (parts, more) = snapshot
@@ -59,14 +72,7 @@ pub(crate) async fn get(
         Some(interval) => write(&name, "period_start", &group(bars, interval)),
         None => write(&name, "date", &bars),
     };
-    Ok((
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        body,
-    )
-        .into_response())
+    Ok(known.answer_with(Some(state), freshness, body))
 }
 
 /// The groups asked for: `None` for raw days, as when only one of the parameters is given.

@@ -79,7 +79,13 @@ pub async fn bind(address: SocketAddr, key: &str) -> std::io::Result<TcpListener
 pub async fn healthcheck(address: SocketAddr) -> std::io::Result<()> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let ask = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let connected = tokio::net::TcpStream::connect(address).await;
+        let mut stream = connected.map_err(|error| {
+            std::io::Error::new(
+                error.kind(),
+                format!("nothing answers at {address} (admin.listen): {error}"),
+            )
+        })?;
         stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await?;

@@ -45,18 +45,47 @@ pub fn load<T: DeserializeOwned + Validate>(file: Option<&Path>) -> Result<T, Co
     let variables = config::Environment::with_prefix("FDA")
         .prefix_separator("_")
         .separator("__")
-        .try_parsing(true);
-    let loaded: T = builder
-        .add_source(variables)
-        .build()
-        .and_then(config::Config::try_deserialize)
-        .map_err(|error| ConfigError(error.to_string()))?;
-    let faults = loaded.faults();
+        // Not parsed here: topic 0042 is not topic 42. Each key parses what it wants.
+        .try_parsing(false);
+    let unreadable = |error: config::ConfigError| ConfigError(error.to_string());
+    let sources = builder.add_source(variables).build().map_err(unreadable)?;
+    let (loaded, mut faults) = match sources.clone().try_deserialize::<T>() {
+        Ok(loaded) => (loaded, Vec::new()),
+        Err(_) => one_by_one(&sources).map_err(unreadable)?,
+    };
+    faults.extend(loaded.faults());
     if faults.is_empty() {
         Ok(loaded)
     } else {
         Err(ConfigError(faults.join("; ")))
     }
+}
+
+/// Takes each key by itself: the faults of all of them, and what is left without the faulty ones.
+fn one_by_one<T: DeserializeOwned>(
+    sources: &config::Config,
+) -> Result<(T, Vec<String>), config::ConfigError> {
+    let keys =
+        config::Source::collect(sources)?
+            .into_iter()
+            .flat_map(|(section, value)| match value.clone().into_table() {
+                Ok(table) if !table.is_empty() => table
+                    .into_iter()
+                    .map(|(key, value)| (format!("{section}.{key}"), value))
+                    .collect(),
+                _ => vec![(section, value)],
+            });
+    let mut faults = Vec::new();
+    let mut sound = config::Config::builder();
+    for (key, value) in keys {
+        let alone = config::Config::builder().set_override(&key, value.clone())?;
+        match alone.build()?.try_deserialize::<T>() {
+            Ok(_) => sound = sound.set_override(&key, value)?,
+            Err(error) => faults.push(format!("{key}: {error}")),
+        }
+    }
+    faults.sort_unstable();
+    Ok((sound.build()?.try_deserialize()?, faults))
 }
 
 /// A database URL whose password never prints.
@@ -107,12 +136,46 @@ impl Serialize for DatabaseUrl {
     }
 }
 
+/// A password, which never prints.
+#[derive(Clone, Default, Deserialize, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl Password {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The password, for the client alone.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "" } else { "***" })
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{self:?}"))
+    }
+}
+
 /// Where the database is and how it is used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// `postgres://[user[:password]@]host:port/name`; objects lie in its schema `market_data`.
     pub url: DatabaseUrl,
+    /// Name or ARN of a secret in AWS Secrets Manager, whose login replaces that of `url`. Its text is
+    /// `{"DB_USERNAME": …, "DB_PASSWORD": …}`; RDS's `username` and `password` are read too.
+    pub secret: String,
     /// Most connections of this process.
     pub max_connections: u32,
     /// Longest wait for a free or new connection, such as `5s`.
@@ -127,6 +190,7 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             url: DatabaseUrl::new("postgres://127.0.0.1:5432/financial_data"),
+            secret: String::new(),
             max_connections: 8,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_mins(1),
@@ -198,6 +262,18 @@ impl Default for LogConfig {
             format: LogFormat::Text,
             filter: "info".into(),
         }
+    }
+}
+
+impl LogConfig {
+    /// What is wrong with it.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        tracing_subscriber::EnvFilter::try_new(&self.filter)
+            .err()
+            .map(|error| format!("log.filter {:?}: {error}", self.filter))
+            .into_iter()
+            .collect()
     }
 }
 

@@ -9,5 +9,6 @@ pub mod config;
 pub mod database;
 pub mod decimal;
 pub mod interval;
+pub mod secrets;
 pub mod telemetry;
 pub mod tick;

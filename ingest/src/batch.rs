@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use common::telemetry::traces::Caller;
 use common::tick::{Symbol, Tick};
 
 use crate::dead_letter::{DeadLetter, Fault};
@@ -100,6 +101,8 @@ pub struct Batch {
     pub letters: Vec<DeadLetter>,
     /// Null values, skipped.
     pub tombstones: u64,
+    /// Some of the spans that its messages name.
+    pub callers: Vec<Caller>,
     symbol_index: HashMap<Symbol, u32>,
     /// Key and value of every record, end to end: a later fault makes it a dead letter.
     payloads: Vec<u8>,

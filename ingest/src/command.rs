@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use common::{admin, config, database, telemetry};
-use sqlx::PgPool;
+use common::database::{self, Database};
+use common::{admin, config, telemetry};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::IngestConfig;
@@ -112,8 +112,8 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Command::Verify { symbol } => verify(&pool(&config)?, Scope { symbol }).await,
-        Command::Offsets(command) => offsets(&pool(&config)?, command).await,
+        Command::Verify { symbol } => verify(&database(&config)?, Scope { symbol }).await,
+        Command::Offsets(command) => offsets(&database(&config)?, command).await,
         Command::Config(ConfigCommand::Check) => {
             println!("{}", serde_json::to_string_pretty(&config)?);
             Ok(())
@@ -122,22 +122,25 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
     }
 }
 
-fn pool(config: &IngestConfig) -> sqlx::Result<PgPool> {
-    database::pool(&config.database, "ingest-operator")
+fn database(config: &IngestConfig) -> sqlx::Result<Database> {
+    Database::new(&config.database, "ingest-operator")
 }
 
-async fn verify(pool: &PgPool, scope: Scope) -> Result<(), Failure> {
-    let report = verify::verify(pool, &scope, |report, symbol| {
+async fn verify(database: &Database, scope: Scope) -> Result<(), Failure> {
+    let report = verify::verify(database, &scope, |report, symbol| {
         eprintln!(
             "{symbol}: {} symbols, {} ticks, {} differences so far",
             report.symbols,
             report.ticks,
-            report.differences.len()
+            report.differences
         );
     })
     .await?;
-    for difference in report.differences.iter().take(100) {
-        println!("{difference}");
+    for sentence in &report.sentences {
+        println!("{sentence}");
+    }
+    if report.differences > report.sentences.len() as u64 {
+        println!("… and more; these are the first {}", report.sentences.len());
     }
     println!(
         "{} symbols, {} ticks, {} candles and {} rows of views compared: {} differences",
@@ -145,12 +148,12 @@ async fn verify(pool: &PgPool, scope: Scope) -> Result<(), Failure> {
         report.ticks,
         report.candles,
         report.view_rows,
-        report.differences.len()
+        report.differences
     );
-    if report.differences.is_empty() {
+    if report.differences == 0 {
         Ok(())
     } else {
-        Err(anyhow::anyhow!("{} differences", report.differences.len()).into())
+        Err(anyhow::anyhow!("{} differences", report.differences).into())
     }
 }
 
@@ -162,7 +165,7 @@ type PositionRow = (
     Option<chrono::DateTime<chrono::Utc>>,
 );
 
-async fn offsets(pool: &PgPool, command: Offsets) -> Result<(), Failure> {
+async fn offsets(database: &Database, command: Offsets) -> Result<(), Failure> {
     let show = |rows: &[PositionRow]| {
         for (cluster, topic, partition, next, updated) in rows {
             let next = next.map_or_else(|| "none yet".into(), |next| next.to_string());
@@ -177,7 +180,7 @@ async fn offsets(pool: &PgPool, command: Offsets) -> Result<(), Failure> {
             let rows: Vec<PositionRow> = sqlx::query_as(
                 "select cluster_id, topic, \"partition\", next_offset, updated_at from ingest_offsets order by 1, 2, 3",
             )
-            .fetch_all(pool)
+            .fetch_all(&mut *database.acquire().await?)
             .await?;
             show(&rows);
             println!("{} partitions", rows.len());
@@ -187,7 +190,7 @@ async fn offsets(pool: &PgPool, command: Offsets) -> Result<(), Failure> {
             partition,
             dry_run,
         } => {
-            let mut tx = pool.begin().await?;
+            let mut tx = database.begin().await?;
             let rows: Vec<PositionRow> = sqlx::query_as(
                 "delete from ingest_offsets where topic = $1 and \"partition\" = coalesce($2, \"partition\") \
                  returning cluster_id, topic, \"partition\", next_offset, updated_at",

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use common::config::{AdminConfig, DatabaseConfig, DatabaseUrl, LogConfig, Validate};
+use chrono::{DateTime, Datelike as _, Utc};
+use common::config::{AdminConfig, DatabaseConfig, DatabaseUrl, LogConfig, Password, Validate};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,64 @@ pub enum SequenceSource {
     Offset,
 }
 
+/// How to talk to the brokers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityProtocol {
+    /// Neither TLS nor a login.
+    #[default]
+    Plaintext,
+    /// TLS.
+    Ssl,
+    /// A login without TLS.
+    SaslPlaintext,
+    /// A login over TLS.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    /// As Kafka's clients spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Ssl => "ssl",
+            Self::SaslPlaintext => "sasl_plaintext",
+            Self::SaslSsl => "sasl_ssl",
+        }
+    }
+
+    const fn logs_in(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
+/// How to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SaslMechanism {
+    /// The password as it is.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// RFC 7677.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// The same with SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    /// As Kafka's clients spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
 /// Where ticks come from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -89,6 +147,20 @@ pub struct KafkaConfig {
     pub schema_registry_url: String,
     /// Where the sequence comes from.
     pub sequence: SequenceSource,
+    /// How to talk to the brokers.
+    pub security_protocol: SecurityProtocol,
+    /// PEM file of the authorities that sign the brokers' certificates; the system's where empty.
+    pub ssl_ca_file: String,
+    /// PEM files of this client's own certificate and key, where the brokers ask for one.
+    pub ssl_certificate_file: String,
+    /// See `ssl_certificate_file`.
+    pub ssl_key_file: String,
+    /// How to log in, with `sasl_plaintext` and `sasl_ssl`.
+    pub sasl_mechanism: SaslMechanism,
+    /// The login's name.
+    pub sasl_username: String,
+    /// The login's password.
+    pub sasl_password: Password,
     /// Time without a heartbeat after which the broker gives this worker's partitions away.
     #[serde(with = "humantime_serde")]
     pub session_timeout: Duration,
@@ -115,6 +187,13 @@ impl Default for KafkaConfig {
             group: "ingest".into(),
             schema_registry_url: String::new(),
             sequence: SequenceSource::Field,
+            security_protocol: SecurityProtocol::Plaintext,
+            ssl_ca_file: String::new(),
+            ssl_certificate_file: String::new(),
+            ssl_key_file: String::new(),
+            sasl_mechanism: SaslMechanism::ScramSha512,
+            sasl_username: String::new(),
+            sasl_password: Password::default(),
             session_timeout: Duration::from_secs(30),
             // librdkafka's own record of a small message is several times the message.
             prefetch_kib: 4 * 1024,
@@ -203,6 +282,7 @@ impl Default for UpkeepConfig {
 impl Validate for IngestConfig {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.database.faults();
+        faults.extend(self.log.faults());
         let mut require = |holds: bool, fault: &str| {
             if !holds {
                 faults.push(fault.to_owned());
@@ -228,6 +308,33 @@ impl Validate for IngestConfig {
             "a topic is avro but kafka.schema_registry_url is not set",
         );
         require(
+            kafka.schema_registry_url.is_empty()
+                || reqwest::Url::parse(&kafka.schema_registry_url)
+                    .is_ok_and(|url| ["http", "https"].contains(&url.scheme())),
+            "kafka.schema_registry_url is not http://… or https://…",
+        );
+        require(
+            kafka.sequence == SequenceSource::Field || formats.len() == 1,
+            "kafka.sequence is offset with several topics: ticks of two topics may have the same offset, \
+             run one worker for each with a database of its own, or give ticks a sequence",
+        );
+        require(
+            kafka.security_protocol.logs_in() != kafka.sasl_username.is_empty()
+                && kafka.sasl_username.is_empty() == kafka.sasl_password.is_empty(),
+            "kafka.security_protocol and the login disagree: sasl_ssl and sasl_plaintext need \
+             kafka.sasl_username and kafka.sasl_password, the others take none",
+        );
+        for file in [
+            &kafka.ssl_ca_file,
+            &kafka.ssl_certificate_file,
+            &kafka.ssl_key_file,
+        ] {
+            require(
+                file.is_empty() || std::fs::File::open(file).is_ok(),
+                &format!("kafka.ssl_…_file: {file} cannot be read"),
+            );
+        }
+        require(
             (1024..=1024 * 1024).contains(&kafka.prefetch_kib),
             "kafka.prefetch_kib must be 1024 to 1048576",
         );
@@ -240,8 +347,16 @@ impl Validate for IngestConfig {
             "batch.max_messages must be 1 to 500000",
         );
         require(
-            self.batch.max_bytes >= 1024,
-            "batch.max_bytes must be at least 1024",
+            (1024..=256 * 1024 * 1024).contains(&self.batch.max_bytes),
+            "batch.max_bytes must be 1024 to 268435456",
+        );
+        require(
+            (Duration::from_millis(1)..=Duration::from_hours(1)).contains(&self.batch.linger),
+            "batch.linger must be 1ms to 1h",
+        );
+        require(
+            self.accept.earliest.year() >= 1,
+            "accept.earliest must not be before the year 1",
         );
         require(
             self.upkeep.refresh_interval >= Duration::from_millis(100)

@@ -6,6 +6,7 @@
 //! so that it stays in its group through any outage with bounded memory.
 
 mod assignment;
+mod callers;
 mod context;
 mod ends;
 mod fault;
@@ -19,19 +20,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
+use common::database::Database;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, OwnedMessage};
-use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::assignment::Partitions;
 pub use self::context::Context;
 pub(crate) use self::context::client_config;
 use crate::batch::{Batch, Source};
-use crate::config::{Format, IngestConfig};
+use crate::config::{Format, IngestConfig, SequenceSource};
 use crate::dead_letter::{DeadLetter, Fault, Reason};
 use crate::decode::registry::Registry;
 use crate::decode::{RecordInfo, Rules, json};
@@ -65,7 +67,7 @@ pub enum ConsumeError {
 #[derive(Debug)]
 pub struct Links {
     /// For positions, when partitions are assigned.
-    pub pool: PgPool,
+    pub database: Database,
     /// The cluster's id.
     pub cluster: String,
     /// To the writer: it holds one batch at a time.
@@ -97,10 +99,14 @@ pub struct Consume<'a> {
     held: VecDeque<OwnedMessage>,
     /// Numbers of partitions whose end has been seen, and not yet compared with their positions.
     ends: BTreeSet<i32>,
+    /// When positions were last shown.
+    shown: Instant,
     /// The topics, for a sentence.
     topics: String,
     /// Why one of them cannot be read, in the client's words.
     unavailable: Option<String>,
+    /// Whether the warning about keys has been given.
+    warned_of_keys: bool,
 }
 
 /// The loop was told to stop or its partitions are gone: what is in hand is dropped, not lost.
@@ -136,8 +142,10 @@ impl<'a> Consume<'a> {
             in_flight: false,
             held: VecDeque::new(),
             ends: BTreeSet::new(),
+            shown: Instant::now(),
             topics,
             unavailable: None,
+            warned_of_keys: false,
         };
         joined.wait_for_partitions();
         Ok(joined)
@@ -247,14 +255,28 @@ impl<'a> Consume<'a> {
             },
         };
         self.begin_batch();
+        self.note_caller(message);
         match (decoded, message.payload()) {
-            (Ok(decoded), Some(payload)) => self.batch.push(
-                &decoded.symbol,
-                decoded.tick,
-                source,
-                message.key(),
-                payload,
-            ),
+            (Ok(decoded), Some(payload)) => {
+                if self.rules.sequence == SequenceSource::Offset
+                    && message.key() != Some(decoded.symbol.as_bytes())
+                    && !std::mem::replace(&mut self.warned_of_keys, true)
+                {
+                    warn!(
+                        symbol = &*decoded.symbol,
+                        offset,
+                        "the key is not the symbol, and kafka.sequence is offset: trades of one symbol and instant in two \
+                         partitions cannot be told apart"
+                    );
+                }
+                self.batch.push(
+                    &decoded.symbol,
+                    decoded.tick,
+                    source,
+                    message.key(),
+                    payload,
+                );
+            }
             (Err(fault), payload) => {
                 let (key, payload) = (
                     message.key().map(<[u8]>::to_vec),

@@ -25,8 +25,10 @@ pub fn class(error: &sqlx::Error) -> Class {
         | sqlx::Error::InvalidArgument(_)
         | sqlx::Error::Decode(_)
         | sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::ColumnNotFound(_) => Class::Fatal,
-        // Io, Tls, Protocol, PoolTimedOut, WorkerCrashed, RowNotFound (a symbol's row not visible yet).
+        | sqlx::Error::ColumnNotFound(_)
+        // No certificate that the configuration asks for, or no TLS at all.
+        | sqlx::Error::Tls(_) => Class::Fatal,
+        // Io, Protocol, PoolTimedOut, WorkerCrashed, RowNotFound (a symbol's row not visible yet).
         _ => Class::Transient,
     }
 }
@@ -36,7 +38,8 @@ fn of_sqlstate(code: &str) -> Class {
         // A stale plan after a migration: the next attempt plans anew.
         "0A000" => Class::Transient,
         _ => match code.get(..2) {
-            Some("22" | "23") => Class::Data,
+            // 54: more than the server's limits allow, such as a field of a gigabyte.
+            Some("22" | "23" | "54") => Class::Data,
             Some("42" | "28" | "3D" | "3F") => Class::Fatal,
             _ => Class::Transient,
         },
@@ -68,7 +71,10 @@ mod tests {
                 .as_slice(),
                 Class::Transient,
             ),
-            (["22003", "22021", "23505", "23514"].as_slice(), Class::Data),
+            (
+                ["22003", "22021", "23505", "23514", "54000"].as_slice(),
+                Class::Data,
+            ),
             (
                 ["42501", "42P01", "28P01", "3D000"].as_slice(),
                 Class::Fatal,

@@ -25,7 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use common::{admin, database, telemetry};
+use common::database::{self, Database};
+use common::{admin, telemetry};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -39,6 +40,8 @@ use crate::writer::Writer;
 
 /// How long a stop may take before what is in hand is left to the next worker.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
+/// How long the sessions may take to end after that.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs the worker until `stop` is cancelled.
 ///
@@ -47,14 +50,14 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let session = database::options(&config.database, "ingest")?
         .options([("lock_timeout", sessions::LOCK_TIMEOUT)]);
-    let pool = database::pool_of(&config.database, session);
+    let database = Database::of(&config.database, session);
     let metrics = Metrics::new()?;
     let health = Arc::new(Health::default());
     health.register(&metrics.registry)?;
     telemetry::metrics::register(
         &metrics.registry,
         "ingest",
-        pool.clone(),
+        database.pool().clone(),
         config.database.max_connections,
     )?;
     let listener = admin::bind(config.admin.listen, "admin.listen").await?;
@@ -72,7 +75,7 @@ pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Resul
     );
 
     let upkeep = tokio::spawn(upkeep::run(
-        pool.clone(),
+        database.clone(),
         config.upkeep,
         metrics.clone(),
         stop.clone(),
@@ -82,7 +85,7 @@ pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Resul
     // The writer outlives the stop by as long as the loop waits for its last verdict.
     let abandon = CancellationToken::new();
     let mut writer = Writer::new(
-        pool.clone(),
+        database.clone(),
         cluster.clone(),
         metrics.clone(),
         health.clone(),
@@ -96,7 +99,7 @@ pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Resul
         }
     });
     let links = Links {
-        pool: pool.clone(),
+        database: database.clone(),
         cluster,
         batches,
         verdicts,
@@ -118,9 +121,17 @@ pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Resul
     };
     stop.cancel();
     abandon.cancel();
-    let _ended = tokio::join!(writing, upkeep);
+    let (end_writing, end_upkeep) = (writing.abort_handle(), upkeep.abort_handle());
+    let ended = async {
+        let _ended = tokio::join!(writing, upkeep);
+        database.close().await;
+    };
+    if tokio::time::timeout(CLOSE_WITHIN, ended).await.is_err() {
+        warn!("the database does not answer; its sessions are left to it");
+        end_writing.abort();
+        end_upkeep.abort();
+    }
     admin.abort();
-    pool.close().await;
     result
 }
 

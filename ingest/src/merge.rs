@@ -33,6 +33,12 @@ pub struct Effects {
     pub stale: u64,
     /// Messages that replaced a stored tick.
     pub corrections: u64,
+    /// Messages that were the first of their tick.
+    pub first: u64,
+    /// Cancels that were the first of their tick.
+    pub cancels_first: u64,
+    /// Most decimals of a price and of a size that this merge stored.
+    pub scales: (u8, u8),
 }
 
 /// Merges `arrivals` into `stored`, both sorted by key, arrivals of one key in order of arrival.
@@ -54,7 +60,14 @@ pub fn merge(
         let mut held = before;
         for arrival in group {
             match held.map(|held| held.rank(arrival.tick)) {
-                None => held = Some(*arrival.tick),
+                None => {
+                    if arrival.tick.cancelled {
+                        effects.cancels_first += 1;
+                    } else {
+                        effects.first += 1;
+                    }
+                    held = Some(*arrival.tick);
+                }
                 Some(Rank::Newer) => {
                     effects.corrections += 1;
                     held = Some(*arrival.tick);
@@ -71,6 +84,10 @@ pub fn merge(
         let Some(after) = held else { continue };
         if before != held {
             changed = true;
+            effects.scales = (
+                effects.scales.0.max(after.price.decimal().scale()),
+                effects.scales.1.max(after.size.decimal().scale()),
+            );
             match before {
                 None if !after.cancelled => effects.added.push(after),
                 Some(before) if !(before.cancelled && after.cancelled) => {

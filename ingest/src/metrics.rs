@@ -1,7 +1,7 @@
 //! What `ingest` counts. Names have base units; labels are closed sets, or what is configured.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
@@ -11,7 +11,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, exponential_buckets,
 };
 
-use crate::batch::Batch;
+use crate::batch::{Batch, TopicPartition};
 use crate::dead_letter::Reason;
 use crate::store::marks;
 
@@ -50,6 +50,8 @@ pub struct Metrics {
     pub last_commit: Gauge,
     /// Messages not yet taken, over the partitions of this worker.
     pub lag: IntGauge,
+    /// Where each partition of this worker stands.
+    pub positions: Positions,
     /// Blocks of ticks that were merged into larger ones.
     pub blocks_merged: IntCounter,
     /// Refreshes of views.
@@ -65,12 +67,13 @@ pub struct Metrics {
 }
 
 /// What becomes of a message.
-pub const OUTCOMES: [&str; 7] = [
+pub const OUTCOMES: [&str; 8] = [
     "added",
     "late",
     "duplicate",
     "stale",
     "correction",
+    "cancel_first",
     "dead_letter",
     "tombstone",
 ];
@@ -94,6 +97,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When two have one name, which a test would show.
+    #[expect(clippy::too_many_lines, reason = "one entry a metric")]
     pub fn new() -> prometheus::Result<Self> {
         let make = Make(Registry::new());
         let metrics = Self {
@@ -167,6 +171,7 @@ impl Metrics {
                 "ingest_lag_messages",
                 "Messages in Kafka that this worker has not taken yet, over its partitions",
             )?)?,
+            positions: make.register(Positions::new()?)?,
             blocks_merged: make.counter(
                 "ingest_tick_blocks_merged_total",
                 "Small blocks of ticks merged into larger ones",
@@ -325,6 +330,61 @@ impl Collector for Pending {
     }
 }
 
+type Position = (TopicPartition, i64, Option<i64>);
+
+/// The partitions of this worker, each with its next offset and its end in Kafka.
+#[derive(Debug, Clone)]
+pub struct Positions {
+    shown: Arc<Mutex<Vec<Position>>>,
+    position: IntGaugeVec,
+    end: IntGaugeVec,
+}
+
+impl Positions {
+    fn new() -> prometheus::Result<Self> {
+        let of_partition =
+            |name, help| IntGaugeVec::new(Opts::new(name, help), &["topic", "partition"]);
+        Ok(Self {
+            shown: Arc::default(),
+            position: of_partition(
+                "ingest_partition_position",
+                "The next offset that this worker takes from a partition of its own",
+            )?,
+            end: of_partition(
+                "ingest_partition_end",
+                "The offset after the last message of a partition of this worker",
+            )?,
+        })
+    }
+
+    /// Replaces all that is shown.
+    pub fn show(&self, positions: impl Iterator<Item = Position>) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = positions.collect();
+    }
+}
+
+impl Collector for Positions {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.position.desc(), self.end.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        // Partitions that went to another worker must go. The lock keeps a second scrape out.
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        self.position.reset();
+        self.end.reset();
+        for (partition, next, end) in shown.iter() {
+            let number = partition.partition.to_string();
+            let labels = [&*partition.topic, &*number];
+            self.position.with_label_values(&labels).set(*next);
+            if let Some(end) = end {
+                self.end.with_label_values(&labels).set(*end);
+            }
+        }
+        [self.position.collect(), self.end.collect()].concat()
+    }
+}
+
 /// Makes and registers.
 struct Make(Registry);
 
@@ -375,7 +435,7 @@ mod tests {
         let delay = || {
             metrics.pending.collect()[0].get_metric()[0]
                 .get_gauge()
-                .value()
+                .get_value()
         };
         let minute_ago = SystemTime::now()
             .duration_since(UNIX_EPOCH)

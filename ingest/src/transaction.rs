@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use common::calendar::local_date;
 use common::candle::Candle;
-use common::tick::{Tick, TickKey};
-use sqlx::{PgConnection, PgPool};
+use common::database::Database;
+use common::tick::{Symbol, Tick, TickKey};
+use sqlx::{Acquire as _, PgConnection};
 
 use crate::batch::Batch;
+use crate::dead_letter::DeadLetter;
 use crate::fold::{Buckets, Level};
 use crate::merge::{Arrival, Effects, merge};
 use crate::recompute;
@@ -25,6 +27,9 @@ use crate::store::{blocks, candles, letters, marks, symbols};
 
 /// Stored blocks that one step of a merge holds in memory.
 const BLOCKS_A_STEP: usize = 500;
+/// Longest time for one transaction: a server that is gone without a word would never answer. Marks of
+/// views count on this bound, see `store::marks`.
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// What a transaction did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,8 +44,10 @@ pub struct Outcome {
     pub duplicates: u64,
     /// Messages of a lower revision than the stored tick's.
     pub stale: u64,
-    /// Messages that corrected or cancelled a stored tick.
+    /// Messages that corrected or cancelled a tick that came before.
     pub corrections: u64,
+    /// Cancels that came before their tick.
+    pub cancels_first: u64,
     /// Candles written.
     pub candles: u64,
     /// Dead letters by reason.
@@ -59,6 +66,14 @@ pub enum TransactionError {
     /// The database failed or refused.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// The connection was lost during the commit: this is what was done, if it was done.
+    #[error("no answer to the commit: {error}")]
+    Unanswered {
+        /// Why there is no answer.
+        error: sqlx::Error,
+        /// What the transaction did.
+        outcome: Box<Outcome>,
+    },
 }
 
 /// Stores a batch.
@@ -67,9 +82,32 @@ pub enum TransactionError {
 /// When the fence refuses the batch, or the database fails; nothing is stored then, unless the
 /// connection was lost during the commit: storing the same batch again finds out.
 pub async fn store(
-    pool: &PgPool,
+    database: &Database,
     cluster: &str,
     ids: &mut Ids,
+    batch: &Batch,
+) -> Result<Outcome, TransactionError> {
+    let id_of = ids.of(database, &batch.symbols).await?;
+    let mut connection = database.acquire().await?;
+    let stored = store_by(&mut connection, cluster, &id_of, batch);
+    let Ok(stored) = tokio::time::timeout(LONGEST, stored).await else {
+        // Nobody would answer a rollback either.
+        drop(connection.detach());
+        let reason = format!("no answer within {LONGEST:?}");
+        return Err(
+            sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, reason)).into(),
+        );
+    };
+    if let Err(TransactionError::Database(sqlx::Error::RowNotFound)) = &stored {
+        ids.forget();
+    }
+    stored
+}
+
+async fn store_by(
+    connection: &mut PgConnection,
+    cluster: &str,
+    id_of: &[i32],
     batch: &Batch,
 ) -> Result<Outcome, TransactionError> {
     let mut begun = Instant::now();
@@ -79,8 +117,7 @@ pub async fn store(
         phases.push((phase, now - begun));
         begun = now;
     };
-    let id_of = ids.of(pool, &batch.symbols).await?;
-    let mut tx = pool.begin().await?;
+    let mut tx = connection.begin().await?;
     end_of("begin");
     match fence(&mut tx, cluster, batch).await? {
         Fence::Passed => {}
@@ -93,15 +130,25 @@ pub async fn store(
         Fence::Lost => return Err(TransactionError::Lost),
     }
     let mut outcome = Outcome::default();
-    let mut dead = batch.letters.clone();
+    let mut conflicting = Vec::new();
     if !batch.records.is_empty() {
-        let mut all: Vec<i32> = id_of.clone();
+        let mut all = id_of.to_vec();
         all.sort_unstable();
         let locked = symbols::lock(&mut tx, &all).await?;
+        // After a failover that lost commits an id may be gone, or another symbol's.
+        let known = |(id, name): (&i32, &Symbol)| {
+            locked
+                .get(id)
+                .is_some_and(|symbol| symbol.name == name.as_str())
+        };
+        if !id_of.iter().zip(&batch.symbols).all(known) {
+            return Err(sqlx::Error::RowNotFound.into());
+        }
         end_of("lock");
-        let conflicts = apply(&mut tx, arrivals(batch, &id_of), locked, &mut outcome).await?;
-        dead.extend(batch.letters_of(&conflicts));
+        let conflicts = apply(&mut tx, arrivals(batch, id_of), locked, &mut outcome).await?;
+        conflicting = batch.letters_of(&conflicts);
     }
+    let dead: Vec<&DeadLetter> = batch.letters.iter().chain(&conflicting).collect();
     for letter in &dead {
         *outcome
             .letters
@@ -110,10 +157,17 @@ pub async fn store(
     }
     letters::write(&mut tx, cluster, &batch.partitions, &dead).await?;
     end_of("write");
-    tx.commit().await?;
+    let committed = tx.commit().await;
     end_of("commit");
     outcome.phases = phases;
-    Ok(outcome)
+    match committed {
+        Ok(()) => Ok(outcome),
+        Err(error @ sqlx::Error::Io(_)) => {
+            let outcome = Box::new(outcome);
+            Err(TransactionError::Unanswered { error, outcome })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The batch's ticks by symbol, each symbol's in order of their keys, then of arrival.
@@ -154,7 +208,7 @@ async fn apply(
 
     let mut effects: BTreeMap<i32, Effects> = BTreeMap::new();
     let late = insert_fresh(tx, arrivals, &mut locked, &mut effects).await?;
-    let added_above: usize = effects.values().map(|effects| effects.added.len()).sum();
+    let first_above: u64 = effects.values().map(|effects| effects.first).sum();
     let mut changed: BTreeSet<i32> = locked
         .iter()
         .filter(|(id, symbol)| symbol.high != high_before[id])
@@ -164,14 +218,9 @@ async fn apply(
 
     locked.retain(|id, _| changed.contains(id));
     for (id, symbol) in &mut locked {
-        for tick in &effects[id].added {
-            symbol.price_scale = symbol
-                .price_scale
-                .max(i16::from(tick.price.decimal().scale()));
-            symbol.size_scale = symbol
-                .size_scale
-                .max(i16::from(tick.size.decimal().scale()));
-        }
+        let (price, size) = effects[id].scales;
+        symbol.price_scale = symbol.price_scale.max(price.into());
+        symbol.size_scale = symbol.size_scale.max(size.into());
     }
     if !locked.is_empty() {
         symbols::raise(tx, &locked).await?;
@@ -180,7 +229,8 @@ async fn apply(
     let mut conflicts = Conflicts::new();
     let mut work = Vec::new();
     for (id, mut effects) in effects {
-        outcome.added += effects.added.len() as u64;
+        outcome.added += effects.first;
+        outcome.cancels_first += effects.cancels_first;
         outcome.duplicates += effects.duplicates;
         outcome.stale += effects.stale;
         outcome.corrections += effects.corrections;
@@ -195,7 +245,7 @@ async fn apply(
             });
         }
     }
-    outcome.late = outcome.added - added_above as u64;
+    outcome.late = outcome.added - first_above;
     outcome.candles = bring_up_to_date(tx, &work, now).await?;
     Ok(conflicts)
 }

@@ -6,14 +6,14 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use common::database::{Database, explain};
 use common::tick::{Tick, TickKey};
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::config::UpkeepConfig;
 use crate::metrics::Metrics;
-use crate::store::{blocks, marks, symbols};
+use crate::store::{blocks, marks};
 
 /// Symbols looked at in one turn.
 const SYMBOLS_A_TURN: i64 = 1000;
@@ -23,15 +23,24 @@ const WORTH_MERGING: i64 = 8;
 const REST_PER_REFRESH: u32 = 9;
 
 /// Merges and refreshes until `stop` is cancelled.
-pub async fn run(pool: PgPool, config: UpkeepConfig, metrics: Metrics, stop: CancellationToken) {
+pub async fn run(
+    database: Database,
+    config: UpkeepConfig,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
     let merging = async {
         while pause(config.merge_interval, &stop).await {
-            match merge_blocks(&pool).await {
-                Ok(merged) => metrics.blocks_merged.inc_by(merged),
-                Err(error) => {
-                    metrics.upkeep_failures.with_label_values(&["merge"]).inc();
-                    warn!(%error, "cannot merge blocks now");
-                }
+            let Some(turn) = stop
+                .run_until_cancelled(Box::pin(merge_blocks(&database)))
+                .await
+            else {
+                return;
+            };
+            metrics.blocks_merged.inc_by(turn.done);
+            if let Some(error) = turn.failure {
+                metrics.upkeep_failures.with_label_values(&["merge"]).inc();
+                warn!(error = explain(&error), "cannot merge blocks now");
             }
         }
     };
@@ -39,18 +48,26 @@ pub async fn run(pool: PgPool, config: UpkeepConfig, metrics: Metrics, stop: Can
         let mut rest = Duration::ZERO;
         while pause(rest.max(config.refresh_interval), &stop).await {
             let begun = Instant::now();
-            let refreshed = refresh_views(&pool).await;
+            let Some(turn) = stop
+                .run_until_cancelled(Box::pin(refresh_views(&database)))
+                .await
+            else {
+                return;
+            };
             rest = begun.elapsed() * REST_PER_REFRESH;
-            if let Ok(1..) = refreshed {
-                metrics.refresh_seconds.observe(begun.elapsed().as_secs_f64());
+            if turn.done > 0 {
+                metrics
+                    .refresh_seconds
+                    .observe(begun.elapsed().as_secs_f64());
             }
-            let shown = async { show_views(&pool, &metrics).await.and(refreshed) };
-            match shown.await {
-                Ok(refreshed) => metrics.refreshes.inc_by(refreshed),
-                Err(error) => {
-                    metrics.upkeep_failures.with_label_values(&["refresh"]).inc();
-                    warn!(%error, "cannot refresh views now");
-                }
+            metrics.refreshes.inc_by(turn.done);
+            let shown = show_views(&database, &metrics).await;
+            if let Some(error) = turn.failure.or(shown.err()) {
+                metrics
+                    .upkeep_failures
+                    .with_label_values(&["refresh"])
+                    .inc();
+                warn!(error = explain(&error), "cannot refresh views now");
             }
         }
     };
@@ -64,42 +81,71 @@ async fn pause(time: Duration, stop: &CancellationToken) -> bool {
         .is_some()
 }
 
-/// Refreshes each view that has marks, or was last refreshed more than an hour ago; returns how many.
-///
-/// # Errors
-/// When the database fails.
-pub async fn refresh_views(pool: &PgPool) -> sqlx::Result<u64> {
-    let mut refreshed = 0;
-    for (view, _) in marks::VIEWS {
-        let due: bool = sqlx::query_scalar(
-            "select exists (select from view_marks where view = $1) \
-                 or not exists (select from view_refreshes where view = $1 and refreshed_at > clock_timestamp() - interval '1 hour')",
-        )
-        .bind(view)
-        .fetch_one(pool)
-        .await?;
-        if due
-            && sqlx::query_scalar("select refresh_candle_view($1)")
-                .bind(view)
-                .fetch_one(pool)
-                .await?
-        {
-            debug!(view, "refreshed");
-            refreshed += 1;
+/// What one turn did. A view or a symbol that fails does not keep the others from theirs.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Views refreshed, or blocks that went into larger ones.
+    pub done: u64,
+    /// The first failure.
+    pub failure: Option<sqlx::Error>,
+}
+
+impl Turn {
+    fn add(&mut self, result: sqlx::Result<u64>) {
+        match result {
+            Ok(done) => self.done += done,
+            Err(error) => {
+                self.failure.get_or_insert(error);
+            }
         }
     }
-    Ok(refreshed)
+}
+
+/// Refreshes each view that has marks, or was last refreshed more than an hour ago.
+pub async fn refresh_views(database: &Database) -> Turn {
+    let mut turn = Turn::default();
+    for (view, _) in marks::VIEWS {
+        turn.add(refresh_view(database, view).await);
+    }
+    turn
+}
+
+async fn refresh_view(database: &Database, view: &str) -> sqlx::Result<u64> {
+    let mut tx = database.begin().await?;
+    // It reads all days, which has no bound: cancelled and begun again it would never end.
+    sqlx::query("set local statement_timeout = 0")
+        .execute(&mut *tx)
+        .await?;
+    let due: bool = sqlx::query_scalar(
+        "select exists (select from view_marks where view = $1) \
+             or not exists (select from view_refreshes where view = $1 and refreshed_at > clock_timestamp() - interval '1 hour')",
+    )
+    .bind(view)
+    .fetch_one(&mut *tx)
+    .await?;
+    if !due {
+        return Ok(0);
+    }
+    let refreshed: bool = sqlx::query_scalar("select refresh_candle_view($1)")
+        .bind(view)
+        .fetch_one(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    if refreshed {
+        debug!(view, "refreshed");
+    }
+    Ok(refreshed.into())
 }
 
 /// Shows how many periods wait for each view's refresh, and when its last one was.
-async fn show_views(pool: &PgPool, metrics: &Metrics) -> sqlx::Result<()> {
+async fn show_views(database: &Database, metrics: &Metrics) -> sqlx::Result<()> {
     let views: Vec<(String, i64, Option<f64>)> = sqlx::query_as(
         "select view, (select count(*) from (select from view_marks m where m.view = v.view limit 100000) as marks), \
              (select extract(epoch from refreshed_at)::float8 from view_refreshes r where r.view = v.view) \
          from unnest($1::text[]) as v (view)",
     )
     .bind(marks::VIEWS.map(|(view, _)| view).to_vec())
-    .fetch_all(pool)
+    .fetch_all(&mut *database.acquire().await?)
     .await?;
     for (view, waiting, refreshed) in views {
         metrics.view_marks.with_label_values(&[&view]).set(waiting);
@@ -110,27 +156,40 @@ async fn show_views(pool: &PgPool, metrics: &Metrics) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Merges the small blocks of symbols that have many; returns how many blocks went into larger ones.
-///
-/// # Errors
-/// When the database fails.
-pub async fn merge_blocks(pool: &PgPool) -> sqlx::Result<u64> {
-    let symbols: Vec<i32> = sqlx::query_scalar(
-        "select symbol_id from tick_blocks where count < 128 group by symbol_id having count(*) >= $1 \
-         order by count(*) desc limit $2",
+/// Merges the small blocks of symbols that have many.
+pub async fn merge_blocks(database: &Database) -> Turn {
+    let mut turn = Turn::default();
+    let symbols = match symbols_with_small_blocks(database).await {
+        Ok(symbols) => symbols,
+        Err(error) => {
+            turn.add(Err(error));
+            return turn;
+        }
+    };
+    for (id, symbol) in symbols {
+        let merged = merge_symbol(database, id).await;
+        if let Err(error) = &merged {
+            warn!(symbol, error = explain(error), "cannot merge its blocks");
+        }
+        turn.add(merged);
+    }
+    if turn.done > 0 {
+        info!(blocks = turn.done, "merged small blocks");
+    }
+    turn
+}
+
+async fn symbols_with_small_blocks(database: &Database) -> sqlx::Result<Vec<(i32, String)>> {
+    sqlx::query_as(
+        "select s.id, s.symbol \
+         from (select symbol_id, count(*) as small from tick_blocks where count < 128 group by symbol_id) b \
+         join symbols s on s.id = b.symbol_id \
+         where b.small >= $1 order by b.small desc limit $2",
     )
     .bind(WORTH_MERGING)
     .bind(SYMBOLS_A_TURN)
-    .fetch_all(pool)
-    .await?;
-    let mut merged = 0;
-    for symbol in symbols {
-        merged += merge_symbol(pool, symbol).await?;
-    }
-    if merged > 0 {
-        info!(blocks = merged, "merged small blocks");
-    }
-    Ok(merged)
+    .fetch_all(&mut *database.acquire().await?)
+    .await
 }
 
 #[derive(sqlx::FromRow)]
@@ -160,8 +219,8 @@ impl Small {
 }
 
 /// Merges runs of small blocks of one symbol, each with the block that follows it, in one transaction.
-async fn merge_symbol(pool: &PgPool, symbol_id: i32) -> sqlx::Result<u64> {
-    let mut tx = pool.begin().await?;
+async fn merge_symbol(database: &Database, symbol_id: i32) -> sqlx::Result<u64> {
+    let mut tx = database.begin().await?;
     let free: Option<i32> =
         sqlx::query_scalar("select id from symbols where id = $1 for no key update skip locked")
             .bind(symbol_id)
@@ -199,8 +258,6 @@ async fn merge_symbol(pool: &PgPool, symbol_id: i32) -> sqlx::Result<u64> {
         .map(|ticks| (symbol_id, ticks.as_slice()))
         .collect();
     blocks::insert(&mut tx, &runs).await?;
-    let locked = symbols::lock(&mut tx, &[symbol_id]).await?;
-    symbols::raise(&mut tx, &locked).await?;
     tx.commit().await?;
     Ok(gone.len() as u64)
 }

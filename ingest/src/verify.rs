@@ -8,18 +8,21 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::candle::Candle;
+use common::database::Database;
 use common::tick::{EventTime, Tick, TickKey};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::fold::{Buckets, Level, gather};
-use crate::store::block::BlockRow;
-use crate::store::{Damaged, candles, marks, timestamp};
+use crate::store::{Damaged, blocks, candles, marks, timestamp};
 
 /// Blocks in memory at a time.
 const BLOCKS_A_STEP: i64 = 50;
 /// Before and after all event times that can be stored, in microseconds: years 1 and 10000.
 const BEFORE_ALL: i64 = -62_135_596_800_000_000;
 const AFTER_ALL: i64 = 253_402_300_800_000_000;
+
+/// Differences that are told one by one.
+pub const SENTENCES: usize = 100;
 
 /// Which part of the data is verified.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +42,19 @@ pub struct Report {
     pub candles: u64,
     /// Rows of views compared.
     pub view_rows: i64,
-    /// One sentence for each difference.
-    pub differences: Vec<String>,
+    /// Differences found.
+    pub differences: u64,
+    /// One sentence for each of the first [`SENTENCES`].
+    pub sentences: Vec<String>,
+}
+
+impl Report {
+    fn differ(&mut self, sentence: String) {
+        self.differences += 1;
+        if self.sentences.len() < SENTENCES {
+            self.sentences.push(sentence);
+        }
+    }
 }
 
 /// Verifies; `progress` is told after each symbol.
@@ -48,14 +62,14 @@ pub struct Report {
 /// # Errors
 /// When the database fails or the symbol is not known.
 pub async fn verify(
-    pool: &PgPool,
+    database: &Database,
     scope: &Scope,
     mut progress: impl FnMut(&Report, &str),
 ) -> sqlx::Result<Report> {
     let symbols: Vec<(i32, String, String)> =
         sqlx::query_as("select id, symbol, timezone from symbols where symbol = coalesce($1, symbol) order by symbol")
             .bind(scope.symbol.as_deref())
-            .fetch_all(pool)
+            .fetch_all(&mut *database.acquire().await?)
             .await?;
     if let (Some(symbol), true) = (&scope.symbol, symbols.is_empty()) {
         return Err(sqlx::Error::InvalidArgument(format!(
@@ -67,16 +81,12 @@ pub async fn verify(
         let zone = zone
             .parse()
             .map_err(|_| Damaged(format!("symbol {symbol} has the zone {zone:?}")))?;
-        let mut snapshot = pool
-            .begin_with("begin isolation level repeatable read read only")
-            .await?;
+        let mut snapshot = database.snapshot().await?;
         verify_symbol(&mut snapshot, id, &symbol, &Buckets::new(zone), &mut report).await?;
         report.symbols += 1;
         progress(&report, &symbol);
     }
-    let mut snapshot = pool
-        .begin_with("begin isolation level repeatable read read only")
-        .await?;
+    let mut snapshot = database.snapshot().await?;
     for (view, unit) in marks::VIEWS {
         verify_view(&mut snapshot, view, unit, &mut report).await?;
     }
@@ -95,13 +105,7 @@ async fn verify_symbol(
     let mut open: [Option<(common::calendar::Bucket, Candle)>; 3] = [None, None, None];
     let mut last_key: Option<TickKey> = None;
     loop {
-        let rows: Vec<BlockRow> = sqlx::query_as(include_str!("store/blocks_after.sql"))
-            .bind(id)
-            .bind(after.0)
-            .bind(after.1)
-            .bind(BLOCKS_A_STEP)
-            .fetch_all(&mut *db)
-            .await?;
+        let rows = blocks::after(db, id, after, BLOCKS_A_STEP).await?;
         let mut ticks: Vec<Tick> = Vec::new();
         for row in &rows {
             after = (row.first_time, row.first_sequence);
@@ -110,7 +114,7 @@ async fn verify_symbol(
         report.ticks += ticks.len() as u64;
         for tick in &ticks {
             if last_key.is_some_and(|last| last >= tick.key) {
-                report.differences.push(format!(
+                report.differ(format!(
                     "{symbol}: ticks overlap or are out of order at {}",
                     tick.key.event_time
                 ));
@@ -150,9 +154,23 @@ async fn verify_symbol(
             *compared = until;
         }
         if done {
-            return Ok(());
+            break;
         }
     }
+    // Ticks above the mark would be taken for new ones when they come again.
+    let (high_time, high_sequence): (Option<DateTime<Utc>>, Option<i64>) =
+        sqlx::query_as("select high_time, high_sequence from symbols where id = $1")
+            .bind(id)
+            .fetch_one(db)
+            .await?;
+    let high = high_time.zip(high_sequence).map(|(time, sequence)| TickKey {
+        event_time: time.into(),
+        sequence,
+    });
+    if last_key > high {
+        report.differ(format!("{symbol}: its high-water mark is below its last tick"));
+    }
+    Ok(())
 }
 
 async fn compare(
@@ -164,25 +182,22 @@ async fn compare(
     mut expected: BTreeMap<i64, Candle>,
     report: &mut Report,
 ) -> sqlx::Result<()> {
-    let mut differ = |start: i64, what: &str| {
-        report.differences.push(format!(
-            "{symbol} {} {}: {what}",
-            level.table(),
-            EventTime::from_micros(start)
-        ));
+    let sentence = |start: i64, what: &str| {
+        let time = EventTime::from_micros(start);
+        format!("{symbol} {} {time}: {what}", level.table())
     };
     for ((_, start), stored) in candles::between(db, level, id, from, to).await? {
         report.candles += 1;
         match (expected.remove(&start), stored) {
             (Some(expected), Some(stored)) if expected == stored => {}
             (None, None) => {}
-            (Some(_), Some(_)) => differ(start, "the candle is not the aggregate of its ticks"),
-            (Some(_), None) => differ(start, "the candle is empty but has ticks"),
-            (None, Some(_)) => differ(start, "the candle has no ticks"),
+            (Some(_), Some(_)) => report.differ(sentence(start, "the candle is not the aggregate of its ticks")),
+            (Some(_), None) => report.differ(sentence(start, "the candle is empty but has ticks")),
+            (None, Some(_)) => report.differ(sentence(start, "the candle has no ticks")),
         }
     }
     for start in expected.into_keys() {
-        differ(start, "the candle is missing");
+        report.differ(sentence(start, "the candle is missing"));
     }
     Ok(())
 }
@@ -212,7 +227,7 @@ async fn verify_view(
         sqlx::query_as(AssertSqlSafe(sql)).fetch_one(db).await?;
     report.view_rows += rows;
     if missing + extra > 0 {
-        report.differences.push(format!(
+        report.differ(format!(
             "{view}: {missing} rows are missing or differ, {extra} are stale"
         ));
     }

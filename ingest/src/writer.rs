@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::PgPool;
+use common::database::{Database, explain};
+use common::telemetry::traces;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use crate::batch::{Batch, Span, TopicPartition};
 use crate::dead_letter::{Fault, Reason};
@@ -35,7 +36,7 @@ pub enum Verdict {
 /// The database's side of a worker.
 #[derive(Debug)]
 pub struct Writer {
-    pool: PgPool,
+    database: Database,
     cluster: String,
     ids: Ids,
     metrics: Metrics,
@@ -48,14 +49,14 @@ impl Writer {
     /// cancelled.
     #[must_use]
     pub fn new(
-        pool: PgPool,
+        database: Database,
         cluster: String,
         metrics: Metrics,
         health: Arc<Health>,
         stop: CancellationToken,
     ) -> Self {
         Self {
-            pool,
+            database,
             cluster,
             ids: Ids::default(),
             metrics,
@@ -66,6 +67,11 @@ impl Writer {
 
     /// Stores one batch.
     pub async fn write(&mut self, batch: Batch) -> Verdict {
+        let span = traces::batch(&batch.callers, batch.len());
+        self.write_or_halve(batch).instrument(span).await
+    }
+
+    async fn write_or_halve(&mut self, batch: Batch) -> Verdict {
         let positions = batch
             .spans
             .iter()
@@ -81,11 +87,11 @@ impl Writer {
                     warn!(%error, "the database refuses a message; it becomes a dead letter");
                     pending.push(batch.into_letters(&Fault {
                         reason: Reason::Refused,
-                        detail: error.to_string(),
+                        detail: explain(&error),
                     }));
                 }
                 Whole::Refused(error) if batch.records.is_empty() => {
-                    return Verdict::Fatal(error.to_string());
+                    return Verdict::Fatal(explain(&error));
                 }
                 Whole::Refused(error) => {
                     warn!(%error, records = batch.records.len(), "the database refuses a batch; halving it");
@@ -102,10 +108,17 @@ impl Writer {
     /// Stores a batch as a whole, however long that takes.
     async fn write_whole(&mut self, batch: &Batch) -> Whole {
         let mut attempt = 0;
+        // What an attempt did whose commit was not answered.
+        let mut unanswered = None;
         loop {
             let begun = Instant::now();
-            let error = match store(&self.pool, &self.cluster, &mut self.ids, batch).await {
-                Ok(outcome) => {
+            let error = match store(&self.database, &self.cluster, &mut self.ids, batch).await {
+                Ok(mut outcome) => {
+                    if outcome.already_stored
+                        && let Some(earlier) = unanswered.take()
+                    {
+                        outcome = earlier;
+                    }
                     self.metrics
                         .batch_seconds
                         .observe(begun.elapsed().as_secs_f64());
@@ -117,24 +130,39 @@ impl Writer {
                     self.metrics.fenced.inc();
                     return Whole::Ended(Verdict::Lost);
                 }
+                Err(TransactionError::Unanswered { error, outcome }) => {
+                    unanswered = Some(*outcome);
+                    error
+                }
                 Err(TransactionError::Database(error)) => error,
             };
+            attempt += 1;
             match class(&error) {
                 Class::Data => return Whole::Refused(error),
-                Class::Fatal => return Whole::Ended(Verdict::Fatal(format!("database: {error}"))),
+                Class::Fatal => {
+                    return Whole::Ended(Verdict::Fatal(format!("database: {}", explain(&error))));
+                }
+                // Too much for one statement, perhaps.
+                Class::Transient
+                    if sqlstate(&error).is_some_and(|code| code == "57014")
+                        && attempt > 1
+                        && batch.records.len() > 1 =>
+                {
+                    return Whole::Refused(error);
+                }
                 Class::Transient => {}
             }
-            attempt += 1;
             self.metrics
                 .retries
                 .with_label_values(&[cause(&error)])
                 .inc();
-            self.health.database_answers(Some(error.to_string()));
-            warn!(%error, attempt, "cannot store a batch; trying again");
-            let lock_timeout = error
-                .as_database_error()
-                .and_then(sqlx::error::DatabaseError::code)
-                .is_some_and(|code| code == "55P03");
+            let error_text = explain(&error);
+            self.health.database_answers(Some(error_text.clone()));
+            warn!(
+                error = error_text,
+                attempt, "cannot store a batch; trying again"
+            );
+            let lock_timeout = sqlstate(&error).is_some_and(|code| code == "55P03");
             if lock_timeout && self.end_frozen(batch).await.unwrap_or(false) {
                 info!("ended the session of a frozen worker that held what this batch needs");
             }
@@ -149,8 +177,8 @@ impl Writer {
     /// still inside a transaction: it may hold a symbol that the batch needs.
     async fn end_frozen(&self, batch: &Batch) -> sqlx::Result<bool> {
         Ok(
-            positions::end_frozen_holder(&self.pool, &self.cluster, batch).await?
-                || sessions::end_frozen(&self.pool).await?,
+            positions::end_frozen_holder(&self.database, &self.cluster, batch).await?
+                || sessions::end_frozen(&self.database).await?,
         )
     }
 
@@ -174,6 +202,7 @@ impl Writer {
         count("duplicate", outcome.duplicates);
         count("stale", outcome.stale);
         count("correction", outcome.corrections);
+        count("cancel_first", outcome.cancels_first);
         count("tombstone", batch.tombstones);
         for (reason, number) in &outcome.letters {
             self.metrics
@@ -189,6 +218,10 @@ enum Whole {
     Stored,
     Refused(sqlx::Error),
     Ended(Verdict),
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
 /// 0 to 1, different from worker to worker: enough to spread retries.

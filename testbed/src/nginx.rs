@@ -1,11 +1,12 @@
-//! nginx in front of the `api`, from a configuration made for the run; no file of the system is touched.
+//! nginx in front of the `api`, by the configuration that is also in the image; no file of the system is touched.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process::{self, Launch, Process};
+use crate::workspace;
 
 /// Where nginx may be installed beside the PATH.
 const FOLDERS: [&str; 4] = [
@@ -44,16 +45,42 @@ impl Nginx {
         port: u16,
         upstream: u16,
     ) -> Result<Self> {
+        let (listen, api) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{upstream}"));
+        let settings = [("NGINX_LISTEN", listen.as_str()), ("NGINX_API", &api)];
+        Self::prepare_with(program, folder, &settings).await
+    }
+
+    /// The same with any variables of `docker/nginx/05-defaults.envsh`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prepare`].
+    pub async fn prepare_with(
+        program: PathBuf,
+        folder: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let folder = folder.canonicalize()?;
-        std::fs::write(folder.join("nginx.conf"), configuration(port, upstream))
-            .with_context(|| format!("cannot write to {}", folder.display()))?;
         let nginx = Self { program, folder };
-        let mut check = nginx.command();
+        nginx.configure(settings).await?;
+        Ok(nginx)
+    }
+
+    /// Writes another configuration, which a running nginx takes at SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be written or nginx does not take the configuration.
+    pub async fn configure(&self, settings: &[(&str, &str)]) -> Result<()> {
+        let text = render(&self.folder, settings).await?;
+        std::fs::write(self.folder.join("nginx.conf"), text)
+            .with_context(|| format!("cannot write to {}", self.folder.display()))?;
+        let mut check = self.command();
         check.arg("-t");
         process::run("nginx checks its configuration", check).await?;
-        Ok(nginx)
+        Ok(())
     }
 
     /// Starts it.
@@ -66,49 +93,52 @@ impl Nginx {
     }
 
     fn command(&self) -> Command {
+        // As root, workers would become `nobody`, who may not reach a folder below /root.
+        let user = match (nix::unistd::geteuid().is_root(), cfg!(target_os = "macos")) {
+            (false, _) => "",
+            (true, false) => "user root;",
+            (true, true) => "user root wheel;",
+        };
         let mut command = Command::new(&self.program);
         command
             .arg("-p")
             .arg(&self.folder)
-            .args(["-c", "nginx.conf", "-e", "stderr"]);
+            .args(["-c", "nginx.conf", "-e", "stderr", "-g"])
+            .arg(format!("daemon off; {user}"));
         command
     }
 }
 
-fn configuration(port: u16, upstream: u16) -> String {
-    // As root, workers would become `nobody`, who may not reach a folder below /root.
-    let user = match (nix::unistd::geteuid().is_root(), cfg!(target_os = "macos")) {
-        (false, _) => "",
-        (true, false) => "user root;",
-        (true, true) => "user root wheel;",
-    };
-    format!(
-        "{user}
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path temp;
-    proxy_temp_path temp;
-    fastcgi_temp_path temp;
-    uwsgi_temp_path temp;
-    scgi_temp_path temp;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://127.0.0.1:{upstream};
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            # Rows and events go out as they come.
-            proxy_buffering off;
-        }}
-    }}
-}}
-"
-    )
+/// The configuration with its files in `folder`. The image does the same: its entrypoint sources the defaults and puts
+/// the variables into the template.
+async fn render(folder: &Path, settings: &[(&str, &str)]) -> Result<String> {
+    let source = workspace::root().join("docker/nginx");
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-euc", r#". "$1"; env"#, "sh"])
+        .arg(source.join("05-defaults.envsh"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("NGINX_") {
+            shell.env_remove(name);
+        }
+    }
+    shell
+        .env("NGINX_DIR", folder)
+        .envs(settings.iter().copied());
+    let variables = process::run("reading nginx's defaults", shell).await?;
+
+    let template = source.join("nginx.conf.template");
+    let mut text = std::fs::read_to_string(&template)
+        .with_context(|| format!("cannot read {}", template.display()))?;
+    for (name, value) in variables.lines().filter_map(|line| line.split_once('=')) {
+        if name.starts_with("NGINX_") {
+            text = text.replace(&format!("${{{name}}}"), value);
+        }
+    }
+    ensure!(
+        !text.contains("${NGINX_"),
+        "{} has a variable without a default",
+        template.display()
+    );
+    Ok(text)
 }

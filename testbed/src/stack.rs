@@ -136,7 +136,7 @@ impl Stack {
         });
         say(&format!(
             "
-Open {base}   answered by {answers}
+Open {base}/v1/symbols   answered by {answers}
 
   curl '{base}/stocks/time-series/AMZN?interval=1&frequency=Annual'
   curl '{base}/v1/candles/AMZN?interval=1M&limit=3'

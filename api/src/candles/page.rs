@@ -1,10 +1,13 @@
 //! One page of candles: which buckets, read from where, in which order.
 
+use std::time::Duration;
+
 use common::calendar::{Anchor, Bucket, Grid};
 use common::candle::{Candle, Edge};
 
 use super::fold::{Fold, Row};
 use super::query::{Fill, Position, Query};
+use crate::caching::{Freshness, State};
 use crate::planner::{Source, plan};
 use crate::problem::ApiError;
 use crate::store::{Direction, Range, Snapshot, Symbol};
@@ -22,7 +25,7 @@ pub(crate) struct Page {
 }
 
 /// The page's frame: all it may hold, before any row is read.
-struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     query: &'a Query,
     symbol: &'a Symbol,
     grid: Grid,
@@ -31,33 +34,20 @@ struct Frame<'a> {
     range: Range,
     /// End of the first page's range.
     until: i64,
+    /// End of what the page may hold, also of what has no tick yet.
+    end: i64,
+    /// Start of the bucket that has not ended.
+    open: i64,
     /// The end of the range that is told first.
     direction: Direction,
 }
 
-/// Reads the page that `query` asks for.
-pub(crate) async fn read(
-    snapshot: &mut Snapshot,
-    query: &Query,
-    symbol: &Symbol,
-) -> Result<Page, ApiError> {
-    let frame = Frame::new(query, symbol)?;
-    let (mut rows, next) = match query.fill {
-        Fill::None => frame.candles(snapshot).await?,
-        fill => frame.filled(snapshot, fill).await?,
-    };
-    if (frame.direction == Direction::Backward) != query.descending {
-        rows.reverse();
-    }
-    Ok(Page {
-        grid: frame.grid,
-        rows,
-        next,
-    })
-}
-
 impl<'a> Frame<'a> {
-    fn new(query: &'a Query, symbol: &'a Symbol) -> Result<Self, ApiError> {
+    /// The frame of the page that `query` asks for.
+    ///
+    /// # Errors
+    /// When the range is none.
+    pub(crate) fn new(query: &'a Query, symbol: &'a Symbol) -> Result<Self, ApiError> {
         let tz = query.tz.unwrap_or(symbol.tz);
         let grid = Grid::new(query.interval, tz, Anchor::Calendar);
         let (from, to) = query.bounds(tz)?;
@@ -89,12 +79,14 @@ impl<'a> Frame<'a> {
         if let Some(from) = from {
             range.from = range.from.max(grid.ceil(from));
         }
+        let mut end = until;
         match (query.position, direction) {
             (Some(position), Direction::Forward) => {
                 range.from = range.from.max(grid.bucket(position.last).end);
             }
             (Some(position), Direction::Backward) => {
-                range.to = range.to.min(grid.ceil(position.last));
+                end = end.min(grid.ceil(position.last));
+                range.to = range.to.min(end);
             }
             (None, _) => (),
         }
@@ -106,7 +98,51 @@ impl<'a> Frame<'a> {
             source,
             range,
             until,
+            end,
+            open: open.start,
             direction,
+        })
+    }
+
+    /// What the page is made of: the query, the symbol's data, and what the clock decides.
+    pub(crate) fn state(&self) -> State {
+        // A candle is complete when its end has passed, and no other than these can tell.
+        let complete_until = self.open.min(self.range.to);
+        State::of(&format!(
+            "{} {} {} {} {} {complete_until}",
+            self.query.binding(),
+            self.symbol.state(),
+            self.range.from,
+            self.range.to,
+            self.until,
+        ))
+    }
+
+    /// How long the page may be used, when no corrections are expected after `horizon`.
+    pub(crate) fn freshness(&self, horizon: Duration) -> Freshness {
+        let horizon = i64::try_from(horizon.as_micros()).unwrap_or(i64::MAX);
+        if self.end > self.open {
+            Freshness::Open
+        } else if self.end <= self.symbol.now.saturating_sub(horizon) {
+            Freshness::Settled
+        } else {
+            Freshness::Recent
+        }
+    }
+
+    /// Reads the page.
+    pub(crate) async fn read(self, snapshot: &mut Snapshot) -> Result<Page, ApiError> {
+        let (mut rows, next) = match self.query.fill {
+            Fill::None => self.candles(snapshot).await?,
+            fill => self.filled(snapshot, fill).await?,
+        };
+        if (self.direction == Direction::Backward) != self.query.descending {
+            rows.reverse();
+        }
+        Ok(Page {
+            grid: self.grid,
+            rows,
+            next,
         })
     }
 

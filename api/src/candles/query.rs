@@ -147,6 +147,11 @@ impl Query {
         self.params.text(name)
     }
 
+    /// The query, whatever the order of its parameters; the position of its cursor apart.
+    pub(crate) fn binding(&self) -> String {
+        binding(&self.symbol, &self.params)
+    }
+
     /// The cursor of the page after `position`, and the query string that asks for that page.
     pub(crate) fn next(&self, position: Position) -> (String, String) {
         let cursor = cursor::seal(&position, &binding(&self.symbol, &self.params));

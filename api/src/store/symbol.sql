@@ -1,6 +1,6 @@
 -- $1: name. One row, read with the database's clock and the first and last tick.
 select
-    s.id, s.timezone, s.price_scale, s.size_scale,
+    s.id, s.timezone, s.price_scale, s.size_scale, s.version, s.changed_at,
     clock_timestamp() as now,
     first_day.open_event_time as first_tick,
     last_day.close_event_time as last_tick

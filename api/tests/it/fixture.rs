@@ -137,6 +137,16 @@ impl Fixture {
         id
     }
 
+    /// The URL of the database for the role of `api`.
+    pub(crate) async fn url(&self) -> String {
+        let (name, port): (String, String) =
+            sqlx::query_as("select current_database()::text, current_setting('port')")
+                .fetch_one(&self.pool)
+                .await
+                .unwrap();
+        format!("postgres://market_data_api@127.0.0.1:{port}/{name}")
+    }
+
     pub(crate) async fn execute(&self, sql: &'static str) {
         sqlx::query(sql).execute(&self.pool).await.unwrap();
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod caching;
 mod calendar_vectors;
 mod errors;
 mod fill;

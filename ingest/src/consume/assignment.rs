@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use common::database::explain;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -54,17 +55,15 @@ pub(super) fn positions(
 ) -> Result<Vec<Stored>, PositionError> {
     let read = links.runtime.block_on(async {
         tokio::select! {
-            read = positions::read(&links.pool, &links.cluster, partitions) => Some(read),
+            read = positions::read(&links.database, &links.cluster, partitions) => Some(read),
             () = links.stop.cancelled() => None,
         }
     });
     let mut stored = read
         .ok_or(PositionError::Stopped)?
         .map_err(|error| match class(&error) {
-            Class::Transient => PositionError::Database(error.to_string()),
-            _ => PositionError::Fatal(format!(
-                "database: {error}; `ingest migrate` makes the schema"
-            )),
+            Class::Transient => PositionError::Database(explain(&error)),
+            _ => PositionError::Fatal(format!("database: {}", explain(&error))),
         })?;
     partitions
         .iter()

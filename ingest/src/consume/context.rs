@@ -41,7 +41,24 @@ pub(crate) fn client_config(kafka: &KafkaConfig) -> ClientConfig {
         // loop goes from 0.42 to 2.2 million messages/s.
         .set("fetch.queue.backoff.ms", "5")
         .set("statistics.interval.ms", "5000")
+        .set("security.protocol", kafka.security_protocol.as_str())
         .set_log_level(RDKafkaLogLevel::Warning);
+    // An empty file name would be looked for.
+    for (key, file) in [
+        ("ssl.ca.location", &kafka.ssl_ca_file),
+        ("ssl.certificate.location", &kafka.ssl_certificate_file),
+        ("ssl.key.location", &kafka.ssl_key_file),
+    ] {
+        if !file.is_empty() {
+            config.set(key, file);
+        }
+    }
+    if !kafka.sasl_username.is_empty() {
+        config
+            .set("sasl.mechanisms", kafka.sasl_mechanism.as_str())
+            .set("sasl.username", &kafka.sasl_username)
+            .set("sasl.password", kafka.sasl_password.expose());
+    }
     config
 }
 
@@ -85,6 +102,15 @@ impl Context {
         positions
             .filter_map(|(partition, next)| Some((ends.get(partition)? - next).max(0)))
             .sum()
+    }
+
+    /// The end of a partition, as last seen.
+    pub(super) fn end(&self, partition: &TopicPartition) -> Option<i64> {
+        self.ends
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(partition)
+            .copied()
     }
 
     /// A partition reaches at least this far: statistics of paused partitions are old.

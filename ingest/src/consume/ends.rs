@@ -1,11 +1,16 @@
 //! Where partitions end: for the lag, and for positions past the last record.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
 
 use super::{Consume, ConsumeError, WATERMARK};
 use crate::batch::{Span, TopicPartition};
+
+/// How often each partition's position is shown: the sum is cheap, a copy of all is not.
+const SHOW_POSITIONS: Duration = Duration::from_secs(1);
 
 impl Consume<'_> {
     /// The end of a partition may lie beyond its last record: control records and the messages of
@@ -29,13 +34,21 @@ impl Consume<'_> {
         Ok(())
     }
 
-    pub(super) fn show_lag(&self) {
-        let lag = self.consumer.context().lag(self.partitions.positions());
-        self.links.metrics.lag.set(lag);
+    pub(super) fn show_lag(&mut self) {
+        let (context, metrics) = (self.consumer.context(), &self.links.metrics);
+        metrics.lag.set(context.lag(self.partitions.positions()));
+        if self.shown.elapsed() >= SHOW_POSITIONS {
+            self.shown = Instant::now();
+            let positions = self.partitions.positions();
+            metrics.positions.show(
+                positions
+                    .map(|(partition, next)| (partition.clone(), next, context.end(partition))),
+            );
+        }
     }
 
     /// Asks Kafka where the partitions end: while they are paused nothing is fetched that would tell.
-    pub(super) fn look_at_ends(&self) {
+    pub(super) fn look_at_ends(&mut self) {
         for partition in self.partitions.names() {
             let (topic, number) = (&partition.topic, partition.partition);
             match self.consumer.fetch_watermarks(topic, number, WATERMARK) {

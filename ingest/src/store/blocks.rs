@@ -10,6 +10,13 @@ use sqlx::PgConnection;
 use super::block::{self, BlockKey, BlockRow, Blocks};
 use super::timestamp;
 
+/// The columns of a [`BlockRow`], then what a file says of which rows.
+macro_rules! select {
+    ($file:literal) => {
+        concat!(include_str!("blocks_select.sql"), include_str!($file))
+    };
+}
+
 /// For each key, the block that it belongs to.
 ///
 /// # Errors
@@ -42,10 +49,29 @@ pub async fn owners(
 /// When the database fails.
 pub async fn read(db: &mut PgConnection, keys: &[(i32, BlockKey)]) -> sqlx::Result<Vec<BlockRow>> {
     let (symbols, times, sequences) = columns(keys);
-    sqlx::query_as(include_str!("blocks_read.sql"))
+    sqlx::query_as(select!("blocks_read.sql"))
         .bind(symbols)
         .bind(times)
         .bind(sequences)
+        .fetch_all(db)
+        .await
+}
+
+/// The next blocks of a symbol after the one with this key, at most `limit`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn after(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    key: (DateTime<Utc>, i64),
+    limit: i64,
+) -> sqlx::Result<Vec<BlockRow>> {
+    sqlx::query_as(select!("blocks_after.sql"))
+        .bind(symbol_id)
+        .bind(key.0)
+        .bind(key.1)
+        .bind(limit)
         .fetch_all(db)
         .await
 }
@@ -60,7 +86,7 @@ pub async fn ticks_between(
     from: i64,
     to: i64,
 ) -> sqlx::Result<Vec<Tick>> {
-    let rows: Vec<BlockRow> = sqlx::query_as(include_str!("blocks_between.sql"))
+    let rows: Vec<BlockRow> = sqlx::query_as(select!("blocks_between.sql"))
         .bind(symbol_id)
         .bind(timestamp(from))
         .bind(timestamp(to))

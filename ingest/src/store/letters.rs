@@ -14,7 +14,7 @@ pub async fn write(
     db: &mut PgConnection,
     cluster: &str,
     partitions: &[TopicPartition],
-    letters: &[DeadLetter],
+    letters: &[&DeadLetter],
 ) -> sqlx::Result<()> {
     if letters.is_empty() {
         return Ok(());
@@ -43,13 +43,13 @@ pub async fn write(
         .bind(
             letters
                 .iter()
-                .map(|letter| letter.key.clone())
+                .map(|letter| letter.key.as_deref())
                 .collect::<Vec<_>>(),
         )
         .bind(
             letters
                 .iter()
-                .map(|letter| letter.payload.clone())
+                .map(|letter| letter.payload.as_deref())
                 .collect::<Vec<_>>(),
         )
         .bind(

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use common::database::Database;
+use sqlx::PgConnection;
 
 use super::timestamp;
 use crate::batch::{Batch, TopicPartition};
@@ -26,7 +27,7 @@ type Row = (String, i32, Option<i64>, Option<i64>, Option<DateTime<Utc>>);
 /// # Errors
 /// When the database fails.
 pub async fn read(
-    pool: &PgPool,
+    database: &Database,
     cluster: &str,
     partitions: &[TopicPartition],
 ) -> sqlx::Result<BTreeMap<TopicPartition, Position>> {
@@ -50,13 +51,13 @@ pub async fn read(
     .bind(cluster)
     .bind(&topics)
     .bind(&numbers)
-    .execute(pool)
+    .execute(&mut *database.acquire().await?)
     .await?;
     let rows: Vec<Row> = sqlx::query_as(include_str!("positions_read.sql"))
         .bind(cluster)
         .bind(&topics)
         .bind(&numbers)
-        .fetch_all(pool)
+        .fetch_all(&mut *database.acquire().await?)
         .await?;
     Ok(rows
         .into_iter()
@@ -159,8 +160,12 @@ pub async fn fence(db: &mut PgConnection, cluster: &str, batch: &Batch) -> sqlx:
 ///
 /// # Errors
 /// When the database fails.
-pub async fn end_frozen_holder(pool: &PgPool, cluster: &str, batch: &Batch) -> sqlx::Result<bool> {
-    let mut waiter = pool.begin().await?;
+pub async fn end_frozen_holder(
+    database: &Database,
+    cluster: &str,
+    batch: &Batch,
+) -> sqlx::Result<bool> {
+    let mut waiter = database.begin().await?;
     let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
         .fetch_one(&mut *waiter)
         .await?;
@@ -191,16 +196,17 @@ pub async fn end_frozen_holder(pool: &PgPool, cluster: &str, batch: &Batch) -> s
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             let holders: Vec<i32> = sqlx::query_scalar(
                 "select a.pid from pg_stat_activity a \
-                 where a.pid = any(pg_blocking_pids($1)) and a.usename = current_user",
+                 where a.pid = any(pg_blocking_pids($1)) and a.application_name = current_setting('application_name') \
+                     and (a.usename = current_user or pg_has_role('pg_signal_backend', 'member'))",
             )
             .bind(pid)
-            .fetch_all(pool)
+            .fetch_all(&mut *database.acquire().await?)
             .await?;
             if !holders.is_empty() {
                 ended.store(true, Ordering::Relaxed);
                 sqlx::query("select pg_terminate_backend(pid) from unnest($1::integer[]) as pid")
                     .bind(&holders)
-                    .execute(pool)
+                    .execute(&mut *database.acquire().await?)
                     .await?;
                 break;
             }

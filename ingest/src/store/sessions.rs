@@ -1,6 +1,6 @@
 //! Sessions of workers that stand still.
 
-use sqlx::PgPool;
+use common::database::Database;
 
 /// Longest wait for a lock, in milliseconds. Whatever a worker locks it holds for one transaction of
 /// well under a second; who holds longer is looked at.
@@ -13,10 +13,10 @@ pub const LOCK_TIMEOUT: &str = "5000";
 ///
 /// # Errors
 /// When the database fails.
-pub async fn end_frozen(pool: &PgPool) -> sqlx::Result<bool> {
+pub async fn end_frozen(database: &Database) -> sqlx::Result<bool> {
     let ended: i64 = sqlx::query_scalar(include_str!("sessions_end_frozen.sql"))
         .bind(LOCK_TIMEOUT)
-        .fetch_one(pool)
+        .fetch_one(&mut *database.acquire().await?)
         .await?;
     Ok(ended > 0)
 }

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use common::database::Database;
 use common::tick::{Symbol, TickKey};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::Damaged;
 
 /// A locked symbol.
 #[derive(Debug, Clone)]
 pub struct Locked {
+    /// Its name.
+    pub name: String,
     /// The zone whose days its daily candles are.
     pub zone: Tz,
     /// The greatest tick stored: what lies above is new without looking.
@@ -22,17 +25,22 @@ pub struct Locked {
     pub size_scale: i16,
 }
 
-/// The ids of symbols that this process has met. They never change.
+/// The ids of symbols that this process has met. They do not change, but a failover may lose the newest.
 #[derive(Debug, Default)]
 pub struct Ids(HashMap<Symbol, i32>);
 
 impl Ids {
+    /// Forgets all: they are read again.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
+
     /// The ids of `names`, in order. New symbols are created in a short transaction of their own, in
     /// order of their names, so that two workers that meet the same ones do not wait for each other long.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn of(&mut self, pool: &PgPool, names: &[Symbol]) -> sqlx::Result<Vec<i32>> {
+    pub async fn of(&mut self, database: &Database, names: &[Symbol]) -> sqlx::Result<Vec<i32>> {
         let mut unknown: Vec<&str> = names
             .iter()
             .filter(|name| !self.0.contains_key(*name))
@@ -46,12 +54,12 @@ impl Ids {
                  where not exists (select from symbols s where s.symbol = name) order by name on conflict (symbol) do nothing",
             )
             .bind(&unknown)
-            .execute(pool)
+            .execute(&mut *database.acquire().await?)
             .await?;
             let rows: Vec<(String, i32)> =
                 sqlx::query_as("select symbol, id from symbols where symbol = any($1)")
                     .bind(&unknown)
-                    .fetch_all(pool)
+                    .fetch_all(&mut *database.acquire().await?)
                     .await?;
             for (name, id) in rows {
                 self.0.insert(
@@ -70,6 +78,7 @@ impl Ids {
 #[derive(sqlx::FromRow)]
 struct Row {
     id: i32,
+    symbol: String,
     timezone: String,
     high_time: Option<DateTime<Utc>>,
     high_sequence: Option<i64>,
@@ -84,7 +93,7 @@ struct Row {
 /// When the database fails or a zone is not known.
 pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i32, Locked>> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select id, timezone, high_time, high_sequence, price_scale, size_scale from symbols \
+        "select id, symbol, timezone, high_time, high_sequence, price_scale, size_scale from symbols \
          where id = any($1) order by id for no key update",
     )
     .bind(ids)
@@ -103,6 +112,7 @@ pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i
             Ok((
                 row.id,
                 Locked {
+                    name: row.symbol,
                     zone,
                     high,
                     price_scale: row.price_scale,

@@ -2,7 +2,7 @@
 
 use common::tick::{EventTime, Price, Size, Tick, TickKey};
 
-use crate::database::{DAYS, Database, MINUTES, TICKS, VERSIONS, cancelled, corrected, tick};
+use crate::database::{DAYS, Database, MINUTES, TICKS, VERSIONS, cancelled, corrected, done, tick};
 
 #[tokio::test]
 async fn extreme_values_come_back_as_they_were() {
@@ -137,7 +137,7 @@ async fn merging_small_blocks_changes_neither_ticks_nor_candles() {
         );
 
         // WHEN they are merged
-        let merged = ingest::upkeep::merge_blocks(&db.pool).await.unwrap();
+        let merged = done(&ingest::upkeep::merge_blocks(&db.sessions).await);
 
         // THEN there are few, and all reads as before
         assert!(merged > 100, "{version}: {merged}");

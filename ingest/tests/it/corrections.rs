@@ -33,7 +33,53 @@ async fn a_correction_that_removes_the_high_lowers_every_level() {
                 .await,
             ["2"]
         );
+        // AND the symbol knows of the new decimals
+        assert_eq!(
+            db.rows("select price_scale::text from symbols").await,
+            ["1"]
+        );
         assert!(db.differences().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn every_message_has_one_outcome() {
+    for version in VERSIONS {
+        // GIVEN a tick and its cancel in one batch, another one's cancel before it, a duplicate and a late one
+        let db = Database::new(version).await;
+        let first = tick("2024-03-04T10:00:10Z", 1, "10", "1");
+        let second = tick("2024-03-04T10:00:20Z", 2, "11", "1");
+        let late = tick("2024-03-04T10:00:05Z", 9, "12", "1");
+
+        // WHEN they are stored
+        let outcomes = [
+            db.store(&[
+                ("A", first),
+                ("A", cancelled(first)),
+                ("A", cancelled(second)),
+            ])
+            .await,
+            db.store(&[("A", second), ("A", first), ("A", late), ("A", late)])
+                .await,
+        ];
+
+        // THEN each is counted once, by what came of it
+        let counts = outcomes.map(|o| {
+            let late = o.late;
+            (
+                o.added - late,
+                late,
+                o.corrections,
+                o.cancels_first,
+                o.stale,
+                o.duplicates,
+            )
+        });
+        assert_eq!(
+            counts,
+            [(1, 0, 1, 1, 0, 0), (0, 1, 0, 0, 2, 1)],
+            "{version}"
+        );
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) const VERSIONS: [&str; 2] = [NEWEST, OLDEST];
 /// A migrated database of its own, as `ingest` uses it.
 pub(crate) struct Database {
     /// As the role of `ingest`.
+    pub(crate) sessions: database::Database,
+    /// The same, for statements of a test's own.
     pub(crate) pool: PgPool,
     /// As a superuser.
     pub(crate) owner: PgPool,
@@ -40,6 +42,18 @@ pub(crate) fn config(url: &str) -> DatabaseConfig {
     }
 }
 
+/// Connections to `url`.
+pub(crate) fn pool(url: &str, application: &str) -> PgPool {
+    let database = database::Database::new(&config(url), application).unwrap();
+    database.pool().clone()
+}
+
+/// What a turn of the upkeep did, when it did all of it.
+pub(crate) fn done(turn: &ingest::upkeep::Turn) -> u64 {
+    assert!(turn.failure.is_none(), "{turn:?}");
+    turn.done
+}
+
 impl Database {
     pub(crate) async fn new(version: &str) -> Self {
         let slot = VERSIONS.iter().position(|known| *known == version).unwrap();
@@ -51,10 +65,12 @@ impl Database {
         database::migrate(&config(&url)).await.unwrap();
         let url_of: Box<dyn Fn(&str) -> String + Send + Sync> =
             Box::new(move |role| server.url_as(role, &name));
-        let ingest = url_of("market_data_ingest");
+        let ingest = config(&url_of("market_data_ingest"));
+        let sessions = database::Database::new(&ingest, "ingest").unwrap();
         Self {
-            pool: database::pool(&config(&ingest), "ingest").unwrap(),
-            owner: database::pool(&config(&url), "owner").unwrap(),
+            pool: sessions.pool().clone(),
+            sessions,
+            owner: pool(&url, "owner"),
             url_of,
             ids: tokio::sync::Mutex::default(),
             next: tokio::sync::Mutex::new(0),
@@ -72,11 +88,11 @@ impl Database {
 
     /// Stores a batch as it is.
     pub(crate) async fn store_batch(&self, batch: &Batch) -> Result<Outcome, TransactionError> {
-        ingest::store::positions::read(&self.pool, "cluster", &batch.partitions)
+        ingest::store::positions::read(&self.sessions, "cluster", &batch.partitions)
             .await
             .unwrap();
         let mut ids = self.ids.lock().await;
-        transaction::store(&self.pool, "cluster", &mut ids, batch).await
+        transaction::store(&self.sessions, "cluster", &mut ids, batch).await
     }
 
     /// Rows of a query as text, sorted by the query.
@@ -90,10 +106,10 @@ impl Database {
     /// Every difference that `ingest verify` finds.
     pub(crate) async fn differences(&self) -> Vec<String> {
         let scope = ingest::verify::Scope::default();
-        ingest::verify::verify(&self.pool, &scope, |_, _| {})
+        ingest::verify::verify(&self.sessions, &scope, |_, _| {})
             .await
             .unwrap()
-            .differences
+            .sentences
     }
 }
 

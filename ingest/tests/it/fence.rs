@@ -55,7 +55,9 @@ async fn a_session_frozen_inside_its_transaction_is_ended() {
         let next = batch(1, &[("A", tick("2024-03-04T10:00:02Z", 2, "10", "1"))]);
 
         // WHEN its successor ends whoever holds the position
-        let ended = end_frozen_holder(&db.pool, "cluster", &next).await.unwrap();
+        let ended = end_frozen_holder(&db.sessions, "cluster", &next)
+            .await
+            .unwrap();
 
         // THEN the successor can store, and the frozen one cannot go on
         assert!(ended, "{version}");
@@ -66,6 +68,10 @@ async fn a_session_frozen_inside_its_transaction_is_ended() {
         );
         // AND where nobody holds it, nobody is ended
         let free = batch(2, &[("A", tick("2024-03-04T10:00:03Z", 3, "10", "1"))]);
-        assert!(!end_frozen_holder(&db.pool, "cluster", &free).await.unwrap());
+        assert!(
+            !end_frozen_holder(&db.sessions, "cluster", &free)
+                .await
+                .unwrap()
+        );
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::database::{DAYS, Database, HOURS, MINUTES, TICKS, VERSIONS, VERSIONS_OF_ROWS};
+use crate::database::{DAYS, Database, HOURS, MINUTES, TICKS, VERSIONS, VERSIONS_OF_ROWS, done};
 
 /// 2024-02-28T23:50:00Z in microseconds: minutes, hours, days and a leap day are near.
 const START: i64 = 1_709_164_200_000_000;
@@ -117,7 +117,7 @@ async fn check(version: &str, messages: Vec<Message>, cuts: Vec<usize>, order: V
         }
         rest = after;
         if index % 3 == 2 {
-            ingest::upkeep::merge_blocks(&db.pool).await.unwrap();
+            done(&ingest::upkeep::merge_blocks(&db.sessions).await);
         }
     }
     if !rest.is_empty() {

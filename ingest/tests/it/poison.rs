@@ -30,11 +30,11 @@ async fn the_refused_message_is_found_among_the_good_ones() {
             })
             .collect();
         let whole = batch(0, &ticks);
-        ingest::store::positions::read(&db.pool, "cluster", &whole.partitions)
+        ingest::store::positions::read(&db.sessions, "cluster", &whole.partitions)
             .await
             .unwrap();
         let mut writer = Writer::new(
-            db.pool.clone(),
+            db.sessions.clone(),
             "cluster".into(),
             Metrics::new().unwrap(),
             Arc::new(Health::default()),

@@ -1,8 +1,6 @@
 //! Each role can do what it is for, and no more.
 
-use common::database;
-
-use crate::database::{Database, VERSIONS, config, tick};
+use crate::database::{Database, VERSIONS, pool, tick};
 
 #[tokio::test]
 async fn api_reads_only_and_ingest_changes_rows_only() {
@@ -10,7 +8,7 @@ async fn api_reads_only_and_ingest_changes_rows_only() {
         let db = Database::new(version).await;
         db.store(&[("A", tick("2024-03-04T10:00:01Z", 1, "10", "1"))])
             .await;
-        let api = database::pool(&config(&(db.url_of)("market_data_api")), "api").unwrap();
+        let api = pool(&(db.url_of)("market_data_api"), "api");
         let refused = async |pool: &sqlx::PgPool, sql: &'static str| {
             let error = sqlx::query(sql).execute(pool).await.expect_err(sql);
             let code = error

@@ -1,6 +1,6 @@
 //! Views and their marks: what a refresh covers, and what it must leave marked.
 
-use crate::database::{Database, VERSIONS, tick};
+use crate::database::{Database, VERSIONS, done, tick};
 
 const MARKS: &str = "select concat_ws(' ', view, s.symbol, period, generation) from view_marks join symbols s on s.id = symbol_id order by 1";
 const MONTHS: &str = "select concat_ws(' ', s.symbol, period, open, high, low, close, volume, turnover, trades, revision) \
@@ -31,7 +31,7 @@ async fn ended_periods_are_marked_until_a_refresh_covers_them() {
             "{version}"
         );
         // WHEN the views are refreshed THEN the marks are gone and the rows are there
-        assert_eq!(ingest::upkeep::refresh_views(&db.pool).await.unwrap(), 4);
+        assert_eq!(done(&ingest::upkeep::refresh_views(&db.sessions).await), 4);
         assert!(db.rows(MARKS).await.is_empty());
         assert_eq!(
             db.rows(MONTHS).await,
@@ -47,7 +47,7 @@ async fn ended_periods_are_marked_until_a_refresh_covers_them() {
         );
         assert!(db.differences().await.is_empty());
         // AND nothing is due until something changes
-        assert_eq!(ingest::upkeep::refresh_views(&db.pool).await.unwrap(), 0);
+        assert_eq!(done(&ingest::upkeep::refresh_views(&db.sessions).await), 0);
         db.store(&[("A", tick("2020-01-03T10:00:00Z", 3, "9", "1"))])
             .await;
         assert_eq!(db.rows(MARKS).await.len(), 4);

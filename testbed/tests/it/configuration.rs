@@ -77,14 +77,22 @@ async fn wrong_configuration_is_refused_before_anything_is_reached_and_names_its
     let (code, _) = run(&["fly"], &[]).await;
     assert_eq!(code, 2);
     // All faults are told at once.
-    let two = [
+    let four = [
         ("FDA_DATABASE__URL", "mysql://h/d"),
         ("FDA_BATCH__MAX_BYTES", "1"),
+        ("FDA_BATCH__LINGER", "soon"),
+        ("FDA_KAFKA__BROKRES", "a"),
     ];
-    let (_, text) = run(&["run"], &two).await;
+    let (_, text) = run(&["run"], &four).await;
+    for named in ["database.url", "batch.max_bytes", "batch.linger", "brokres"] {
+        assert!(text.contains(named), "{named}: {text}");
+    }
+    // Names are taken as they are written.
+    let names = [("FDA_KAFKA__TOPIC", "0042"), ("FDA_KAFKA__GROUP", "1e3")];
+    let (code, text) = run(&["config", "check"], &names).await;
     assert!(
-        text.contains("database.url") && text.contains("batch.max_bytes"),
-        "{text}"
+        code == 0 && text.contains("\"0042\"") && text.contains("\"1e3\""),
+        "{code} {text}"
     );
 }
 

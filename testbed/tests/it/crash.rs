@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use testbed::Postgres;
 use testbed::postgres::NEWEST;
-use testbed::{Postgres, Publisher};
 
-use crate::oracle::Oracle;
+use crate::oracle;
 use crate::pipeline::Pipeline;
-use crate::stream::{self, Feed, Message, SYMBOLS};
+use crate::stream::{Feed, Message, SYMBOLS};
 
 /// Many small commits, and work in the background all the time, so that a crash hits every kind of transaction.
 const BUSY: [(&str, &str); 3] = [
@@ -29,7 +29,9 @@ fn partition(message: &Message) -> usize {
         % 3
 }
 
-fn send(publisher: &Publisher, messages: &[Message]) {
+/// Sends messages, each to its symbol's partition; returns how many.
+async fn send(pipeline: &Pipeline, messages: &[Message]) -> i64 {
+    let publisher = pipeline.publisher().await;
     for message in messages {
         let to = i32::try_from(partition(message)).unwrap();
         let (key, payload) = (message.symbol.as_bytes(), message.payload.as_bytes());
@@ -37,6 +39,8 @@ fn send(publisher: &Publisher, messages: &[Message]) {
             .send_raw(Some(key), Some(payload), Some(to))
             .unwrap();
     }
+    publisher.settle().await.unwrap();
+    i64::try_from(messages.len()).unwrap()
 }
 
 /// The messages below the stored positions.
@@ -63,10 +67,7 @@ async fn worker_killed_again_and_again_stores_every_message_once() {
         conflicts: true,
     }
     .messages();
-    let publisher = pipeline.publisher().await;
-    send(&publisher, &messages);
-    publisher.settle().await.unwrap();
-    let total = i64::try_from(messages.len()).unwrap();
+    let total = send(&pipeline, &messages).await;
     // WHEN the worker is killed in the middle, several times
     for (kill, group) in (1..).zip(["crash", "crash", "crash_2", "crash_3", "crash_4"]) {
         let mut ingest = pipeline.ingest(&settings(group));
@@ -82,23 +83,14 @@ async fn worker_killed_again_and_again_stores_every_message_once() {
             "the worker was faster than the kill"
         );
         if kill == 1 || kill == 4 {
-            let file = stream::write(&below, pipeline.folder());
-            Oracle::of(&pipeline, &file, &[])
-                .await
-                .check_tables(&pipeline)
-                .await;
+            oracle::check_tables(&pipeline, &below).await;
         }
         pipeline.verify().await;
     }
     // AND the last worker stores the rest
     let _ingest = pipeline.ingest(&settings("crash_5"));
     pipeline.caught_up().await;
-    let file = stream::write(&messages, pipeline.folder());
-    Oracle::of(&pipeline, &file, &[])
-        .await
-        .check(&pipeline)
-        .await;
-    pipeline.verify().await;
+    oracle::check(&pipeline, &messages).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,11 +128,7 @@ async fn worker_killed_inside_its_transaction_leaves_nothing_of_it() {
     // AND the next worker stores all of it
     let _ingest = pipeline.ingest(&settings("crash_inside_2"));
     pipeline.caught_up().await;
-    let file = stream::write(&messages, pipeline.folder());
-    Oracle::of(&pipeline, &file, &[])
-        .await
-        .check_tables(&pipeline)
-        .await;
+    oracle::check_tables(&pipeline, &messages).await;
     pipeline.verify().await;
 }
 
@@ -155,10 +143,7 @@ async fn database_that_restarts_and_crashes_while_the_worker_dies_loses_nothing(
         conflicts: true,
     }
     .messages();
-    let publisher = pipeline.publisher().await;
-    send(&publisher, &messages);
-    publisher.settle().await.unwrap();
-    let total = i64::try_from(messages.len()).unwrap();
+    let total = send(&pipeline, &messages).await;
     let mut ingest = pipeline.ingest(&settings("crash_database"));
     pipeline.stored_at_least(total / 5).await;
     // WHEN the server restarts THEN the worker goes on by itself
@@ -179,19 +164,10 @@ async fn database_that_restarts_and_crashes_while_the_worker_dies_loses_nothing(
         "the worker was faster than the crash"
     );
     // THEN what is stored is exactly the messages below the positions
-    let file = stream::write(&below, pipeline.folder());
-    Oracle::of(&pipeline, &file, &[])
-        .await
-        .check_tables(&pipeline)
-        .await;
+    oracle::check_tables(&pipeline, &below).await;
     // AND the next worker stores the rest, and stops in peace
     let mut ingest = pipeline.ingest(&settings("crash_database_2"));
     pipeline.caught_up().await;
-    let file = stream::write(&messages, pipeline.folder());
-    Oracle::of(&pipeline, &file, &[])
-        .await
-        .check(&pipeline)
-        .await;
-    pipeline.verify().await;
+    oracle::check(&pipeline, &messages).await;
     assert!(ingest.stop(Duration::from_secs(5)).unwrap().success());
 }

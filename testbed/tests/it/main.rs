@@ -10,6 +10,8 @@ mod dead_letters;
 mod exactness;
 mod history;
 mod migrations;
+mod monitoring;
+mod nginx;
 mod oracle;
 mod pipeline;
 mod positions;

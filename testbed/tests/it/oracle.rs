@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::pipeline::Pipeline;
+use crate::stream::{self, Message};
 
 /// What `oracle/candles.py` says of a file of messages.
 pub(crate) struct Oracle {
@@ -30,6 +31,20 @@ const VIEWS: [(&str, &str); 4] = [
 ];
 /// What the API is asked for.
 const INTERVALS: [&str; 7] = ["1m", "1h", "1d", "1w", "1M", "1q", "1y"];
+
+/// Checks all that is stored and answered, and lets `ingest verify` check it too.
+pub(crate) async fn check(pipeline: &Pipeline, messages: &[Message]) {
+    let file = stream::write(messages, pipeline.folder());
+    Oracle::of(pipeline, &file, &[]).await.check(pipeline).await;
+    pipeline.verify().await;
+}
+
+/// Checks ticks, conflicts and tables.
+pub(crate) async fn check_tables(pipeline: &Pipeline, messages: &[Message]) {
+    let file = stream::write(messages, pipeline.folder());
+    let oracle = Oracle::of(pipeline, &file, &[]).await;
+    oracle.check_tables(pipeline).await;
+}
 
 impl Oracle {
     /// Asks the oracle about a file of messages; `zones` are `SYMBOL=ZONE`, all others UTC.

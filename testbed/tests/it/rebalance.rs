@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use testbed::Publisher;
 use testbed::process::Signal;
 
-use crate::oracle::Oracle;
+use crate::oracle;
 use crate::pipeline::Pipeline;
-use crate::stream::{self, Feed, Message, SYMBOLS};
+use crate::stream::{Feed, Message, SYMBOLS};
 use crate::worker::Worker;
 
 const PARTITIONS: i32 = 4;
@@ -18,6 +18,8 @@ const SETTINGS: [(&str, &str); 3] = [
     ("FDA_BATCH__MAX_MESSAGES", "300"),
 ];
 const BATCHES: &str = "ingest_batches_total";
+/// The group gives a frozen worker up after 6 s; timeouts of the database would end it after 60 s.
+const SUCCEEDS: Duration = Duration::from_secs(30);
 
 /// A producer that spreads every symbol over all partitions.
 struct Producer {
@@ -67,12 +69,6 @@ impl Producer {
     }
 }
 
-async fn check(pipeline: &Pipeline, producer: &Producer) {
-    let file = stream::write(&producer.messages, pipeline.folder());
-    Oracle::of(pipeline, &file, &[]).await.check(pipeline).await;
-    pipeline.verify().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_that_joins_and_worker_that_leaves_in_the_middle_lose_and_double_nothing() {
     // GIVEN a worker in the middle of a load, symbols spread over the partitions
@@ -105,7 +101,7 @@ async fn worker_that_joins_and_worker_that_leaves_in_the_middle_lose_and_double_
     producer.send_rest().await;
     // THEN the other one stores the rest, and all of it is there once
     pipeline.caught_up().await;
-    check(&pipeline, &producer).await;
+    oracle::check(&pipeline, &producer.messages).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,17 +136,13 @@ async fn worker_frozen_inside_its_transaction_is_ended_and_its_successor_goes_on
     let _second = Worker::start(&pipeline, &SETTINGS);
     // THEN it stores all of it, soon after the group has given the frozen one up (6 s), not when timeouts end it (60 s)
     pipeline.caught_up().await;
-    assert!(
-        frozen.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        frozen.elapsed()
-    );
+    assert!(frozen.elapsed() < SUCCEEDS, "{:?}", frozen.elapsed());
     // AND WHEN the frozen one goes on, with more to do THEN it does no harm, and works again
     first.process().signal(Signal::SIGCONT);
     producer.send_rest().await;
     pipeline.caught_up().await;
     first.ready().await;
-    check(&pipeline, &producer).await;
+    oracle::check(&pipeline, &producer.messages).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,13 +180,9 @@ async fn worker_frozen_with_symbols_that_others_need_does_not_stop_them() {
     producer.send(1_000).await;
     // THEN the other one stores all of it, soon after the group has given the frozen one up
     pipeline.caught_up().await;
-    assert!(
-        frozen.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        frozen.elapsed()
-    );
+    assert!(frozen.elapsed() < SUCCEEDS, "{:?}", frozen.elapsed());
     first.process().signal(Signal::SIGCONT);
     producer.send_rest().await;
     pipeline.caught_up().await;
-    check(&pipeline, &producer).await;
+    oracle::check(&pipeline, &producer.messages).await;
 }

@@ -1,0 +1,214 @@
+//! What caches may do with an answer: `ETag` and 304 (RFC 9110, section 13), `Cache-Control` (RFC 9111).
+//!
+//! A tag has two parts. The first names the state that the body is made of: the query, the symbol's
+//! data version and what the clock decides. Equal states make equal bodies, so a request that brings
+//! it is answered before any candle is read. The second names the bytes of the body: when the state
+//! has moved on and the body has not, as when ticks come that lie outside the range, it still matches
+//! and no body is sent.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+/// Told to nginx, which keeps it from clients: see [`Freshness::Recent`].
+const ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
+/// What may choose between forms of an answer.
+const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
+
+/// How long an answer may be used without asking again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Ended before the correction horizon: a change is not expected any more.
+    Settled,
+    /// Complete, but corrections may come: each use is validated by the tag.
+    Recent,
+    /// Holds a bucket that has not ended.
+    Open,
+}
+
+impl Freshness {
+    const fn cache_control(self) -> &'static str {
+        match self {
+            // While this program fails, a shared cache may go on with it for a day.
+            Self::Settled => "public, max-age=60, stale-while-revalidate=60, stale-if-error=86400",
+            Self::Recent => "no-cache",
+            Self::Open => "public, max-age=1",
+        }
+    }
+
+    fn write(self, headers: &mut HeaderMap) {
+        if self == Self::Recent {
+            // nginx does not store what says no-cache, and then has no tag to validate. An instant
+            // in the past makes it store the answer and ask about it at each use. It goes first:
+            // nginx 1.22 takes the first of the two headers.
+            headers.insert(ACCEL_EXPIRES, HeaderValue::from_static("@1"));
+        }
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static(self.cache_control()),
+        );
+        headers.insert(header::VARY, VARY);
+    }
+}
+
+/// The name of a state; equal names stand for equal bodies of one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State(u128);
+
+impl State {
+    /// The name of all that a body is made of, as text.
+    pub(crate) fn of(text: &str) -> Self {
+        // Another version of this program may write another body.
+        Self(fnv(concat!(env!("CARGO_PKG_VERSION"), "\0")
+            .bytes()
+            .chain(text.bytes())))
+    }
+}
+
+/// The tags that a request brings in `If-None-Match`.
+#[derive(Debug)]
+pub(crate) struct Known(Vec<String>);
+
+impl Known {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut tags = Vec::new();
+        for value in headers.get_all(header::IF_NONE_MATCH) {
+            for tag in value.to_str().unwrap_or_default().split(',') {
+                // Weak comparison: a proxy that compresses makes a tag weak.
+                let tag = tag.trim();
+                tags.push(tag.strip_prefix("W/").unwrap_or(tag).to_owned());
+            }
+        }
+        Self(tags)
+    }
+
+    /// 304, when a tag of this state is known.
+    pub(crate) fn answer(&self, state: State, freshness: Freshness) -> Option<Response> {
+        let start = format!("\"{:032x}-", state.0);
+        let tag = self.0.iter().find(|tag| tag.starts_with(&start))?;
+        not_modified(tag, freshness)
+    }
+
+    /// The answer with its tag; 304, when a tag of this body is known.
+    pub(crate) fn answer_with(
+        &self,
+        state: Option<State>,
+        freshness: Freshness,
+        body: String,
+    ) -> Response {
+        let content = fnv(body.bytes());
+        let end = format!("{content:032x}\"");
+        let tag = match state {
+            Some(state) => format!("\"{:032x}-{end}", state.0),
+            None => format!("\"{end}"),
+        };
+        let known = self.0.iter().find_map(|known| match known.as_str() {
+            "*" => Some(&tag),
+            same if same.len() == tag.len() && same.ends_with(&end) => Some(known),
+            _ => None,
+        });
+        if let Some(response) = known.and_then(|known| not_modified(known, freshness)) {
+            return response;
+        }
+        let json = HeaderValue::from_static("application/json");
+        let mut response = ([(header::CONTENT_TYPE, json)], body).into_response();
+        freshness.write(response.headers_mut());
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+fn not_modified(tag: &str, freshness: Freshness) -> Option<Response> {
+    let tag = HeaderValue::from_str(tag).ok()?;
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    freshness.write(response.headers_mut());
+    response.headers_mut().insert(header::ETAG, tag);
+    Some(response)
+}
+
+/// FNV-1a of 128 bits. The tags guard against chance, not against a forger, who could only keep an
+/// answer from himself.
+fn fnv(bytes: impl Iterator<Item = u8>) -> u128 {
+    bytes.fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(values: &[&str]) -> Known {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::IF_NONE_MATCH, HeaderValue::from_str(value).unwrap());
+        }
+        Known::of(&headers)
+    }
+
+    fn tag(response: &Response) -> String {
+        response.headers()[header::ETAG]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        // The test vectors of draft-eastlake-fnv.
+        assert_eq!(fnv("".bytes()), 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
+        assert_eq!(fnv("a".bytes()), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
+    }
+
+    #[test]
+    fn a_tag_matches_by_its_state_or_by_its_body_and_by_nothing_else() {
+        let (old, new) = (State::of("1"), State::of("2"));
+        let answer = |known: &Known, state, body: &str| {
+            known.answer_with(Some(state), Freshness::Recent, body.to_owned())
+        };
+        let first = tag(&answer(&known(&[]), old, "body"));
+
+        for given in [
+            vec![first.as_str()],
+            vec!["\"x\"", &format!("W/{first}")],
+            vec![&format!("\"x\", {first} ,\"y\"")],
+        ] {
+            let known = known(&given);
+            let early = known.answer(old, Freshness::Recent).unwrap();
+            assert_eq!(
+                (early.status(), tag(&early)),
+                (StatusCode::NOT_MODIFIED, first.clone())
+            );
+            assert!(known.answer(new, Freshness::Recent).is_none());
+            let late = answer(&known, new, "body");
+            assert_eq!(
+                (late.status(), tag(&late)),
+                (StatusCode::NOT_MODIFIED, first.clone())
+            );
+            let other = answer(&known, new, "another body");
+            assert_eq!(other.status(), StatusCode::OK);
+            assert_ne!(tag(&other), first);
+        }
+        assert_eq!(
+            answer(&known(&["*"]), old, "body").status(),
+            StatusCode::NOT_MODIFIED
+        );
+        let half = &first[first.len() / 2..];
+        for none in ["", "\"\"", "\"-\"", half, first.trim_matches('"')] {
+            assert_eq!(
+                answer(&known(&[none]), new, "body").status(),
+                StatusCode::OK,
+                "{none}"
+            );
+        }
+    }
+
+    #[test]
+    fn nginx_is_told_before_it_reads_no_cache() {
+        let response = known(&[]).answer_with(None, Freshness::Recent, String::new());
+        let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
+        let at = |name| names.iter().position(|known| *known == name).unwrap();
+        assert!(at("x-accel-expires") < at("cache-control"), "{names:?}");
+    }
+}
