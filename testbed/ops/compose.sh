@@ -78,7 +78,9 @@ compose run --rm --no-deps -T --env BASE_URL=http://nginx:8080 --env SYMBOL= --v
 
 echo 'The simulator and Prometheus'
 # Not Grafana: its dashboards are checked against the metrics by `testbed/ops.sh monitoring`.
-compose --profile load --profile observability up --detach --wait --wait-timeout 120 simulate prometheus
+# The simulator has no health to wait for.
+compose --profile load up --detach simulate
+compose --profile observability up --detach --wait --wait-timeout 120 prometheus
 simulated() { curl -sS "$url/v1/candles/SIM.AAA?interval=1m&partial=include" | grep -q '"open":'; }
 within 30 simulated
 scraped() {

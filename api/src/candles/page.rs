@@ -292,8 +292,12 @@ impl<'a> Frame<'a> {
             let (parts, more) = snapshot
                 .parts(self.symbol, self.source, range, Direction::Backward, SINGLE)
                 .await?;
-            if let Some(candle) = parts.into_iter().find_map(|part| part.candle) {
-                return Ok(Some(candle.close));
+            // Ticks of one instant come in no order that matters here: the sequence decides.
+            let closes = parts
+                .into_iter()
+                .filter_map(|part| Some(part.candle?.close));
+            if let Some(close) = closes.max_by_key(|close| close.key) {
+                return Ok(Some(close));
             }
             rest = more;
         }

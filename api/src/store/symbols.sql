@@ -12,6 +12,6 @@ left join lateral (
     select d.close_event_time from candles_1d d
     where d.symbol_id = s.id and d.trades > 0 order by d.local_date desc limit 1
 ) last_day on true
-where s.symbol > $1 and strpos(lower(s.symbol), lower($2)) > 0
+where s.symbol > $1 and strpos(lower(s.symbol), lower($2 collate "C")) > 0
 order by s.symbol
 limit $3

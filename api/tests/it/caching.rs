@@ -232,9 +232,9 @@ async fn cache_control_follows_the_end_of_the_range() {
     let before =
         |days: i64| (now - chrono::Duration::days(days)).to_rfc3339_opts(SecondsFormat::Secs, true);
     let candles = "/v1/candles/A?interval=1h";
-    let page = fixture.json(&format!("{candles}&limit=2&order=desc")).await;
+    let page = fixture.json(&format!("{candles}&limit=1&order=desc")).await;
     let older = format!(
-        "{candles}&limit=2&order=desc&cursor={}",
+        "{candles}&limit=1&order=desc&cursor={}",
         page["next_cursor"].as_str().unwrap()
     );
     for (target, expected) in [

@@ -215,8 +215,8 @@ async fn health_and_metrics_tell_of_requests() {
         .await
         .text;
     for line in [
-        r#"api_http_request_duration_seconds_count{method="GET",route="/v1/candles/{symbol}",status="4xx"} 1"#,
-        r#"api_http_request_duration_seconds_count{method="GET",route="unmatched",status="4xx"} 1"#,
+        r#"api_http_request_duration_seconds_count{method="GET",route="/v1/candles/{symbol}",status="404"} 1"#,
+        r#"api_http_request_duration_seconds_count{method="GET",route="unmatched",status="404"} 1"#,
         "api_database_connections_max 2",
     ] {
         assert!(metrics.contains(line), "{metrics}");

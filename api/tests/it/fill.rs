@@ -90,3 +90,28 @@ async fn the_close_before_a_page_or_a_range_is_looked_up() {
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn of_ticks_at_one_instant_the_last_in_sequence_fills_what_follows() {
+    // GIVEN two ticks of one instant, in a symbol that is read by the second
+    let fixture = Fixture::new().await;
+    let trade = |sequence, price| Trade {
+        time: at("2024-01-01T00:01:00Z"),
+        sequence,
+        price,
+        size: 100,
+    };
+    let later = Trade {
+        time: at("2024-01-01T01:00:00Z"),
+        ..trade(3, 900)
+    };
+    fixture
+        .add_trades("A", "UTC", &[trade(1, 1000), trade(2, 1100), later])
+        .await;
+    // WHEN a range after them is filled THEN it is with the second's price
+    let target = "/v1/candles/A?interval=20s&from=2024-01-01T00:30:00Z&to=2024-01-01T00:31:00Z&fill=previous";
+    assert_eq!(
+        json!(fixture.column(target, "close").await),
+        json!([11, 11, 11])
+    );
+}

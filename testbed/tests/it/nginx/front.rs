@@ -21,15 +21,37 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn read(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self {
-            status,
-            head,
-            body: bytes[end + 4..].to_vec(),
+    /// Reads one answer. It ends where its head says so: nginx closes a connection only after what it fetches in the
+    /// background for a later request.
+    async fn read(stream: &mut TcpStream, to_head: bool) -> std::io::Result<Self> {
+        let mut bytes = Vec::new();
+        loop {
+            let ended = stream.read_buf(&mut bytes).await? == 0;
+            let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+            let Some(end) = end else {
+                if ended {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+                continue;
+            };
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+            let answer = Self {
+                status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+                head,
+                body: bytes[end + 4..].to_vec(),
+            };
+            let length = answer.header("content-length").parse().ok();
+            let bodiless = to_head || [204, 304].contains(&answer.status);
+            if bodiless || length.is_some_and(|length: usize| answer.body.len() >= length) {
+                return Ok(answer);
+            }
+            if ended {
+                // Without a length the end of the connection is the end of the answer.
+                return length.map_or(
+                    Ok(answer),
+                    |_| Err(std::io::ErrorKind::UnexpectedEof.into()),
+                );
+            }
         }
     }
 
@@ -140,10 +162,11 @@ impl Front {
         target: &str,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let lines: String = headers
+        let lines: Vec<String> = headers
             .iter()
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
+        let lines = lines.concat();
         self.raw(
             from,
             &format!(
@@ -157,12 +180,7 @@ impl Front {
     /// The answer to these bytes.
     pub(crate) async fn raw(&self, from: Ipv4Addr, request: &str) -> std::io::Result<Answer> {
         let mut stream = self.send(from, request).await?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await?;
-        if bytes.is_empty() {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Answer::read(&bytes))
+        Answer::read(&mut stream, request.starts_with("HEAD ")).await
     }
 
     /// Sends bytes and leaves the answer to be read.
@@ -180,11 +198,9 @@ pub(crate) async fn send(port: u16, from: Ipv4Addr, request: &str) -> std::io::R
     Ok(stream)
 }
 
-/// Reads the rest of an answer, to the end of its connection.
-pub(crate) async fn receive(mut stream: TcpStream) -> Answer {
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).await.unwrap();
-    Answer::read(&bytes)
+/// Reads the answer to a GET.
+pub(crate) async fn receive(mut stream: TcpStream) -> std::io::Result<Answer> {
+    Answer::read(&mut stream, false).await
 }
 
 impl Drop for Front {
