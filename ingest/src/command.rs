@@ -130,9 +130,7 @@ async fn verify(database: &Database, scope: Scope) -> Result<(), Failure> {
     let report = verify::verify(database, &scope, |report, symbol| {
         eprintln!(
             "{symbol}: {} symbols, {} ticks, {} differences so far",
-            report.symbols,
-            report.ticks,
-            report.differences
+            report.symbols, report.ticks, report.differences
         );
     })
     .await?;
@@ -144,11 +142,7 @@ async fn verify(database: &Database, scope: Scope) -> Result<(), Failure> {
     }
     println!(
         "{} symbols, {} ticks, {} candles and {} rows of views compared: {} differences",
-        report.symbols,
-        report.ticks,
-        report.candles,
-        report.view_rows,
-        report.differences
+        report.symbols, report.ticks, report.candles, report.view_rows, report.differences
     );
     if report.differences == 0 {
         Ok(())

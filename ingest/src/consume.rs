@@ -31,7 +31,8 @@ use tracing::warn;
 
 use self::assignment::Partitions;
 pub use self::context::Context;
-pub(crate) use self::context::client_config;
+use self::context::client_config;
+pub(crate) use self::context::cluster_id;
 use crate::batch::{Batch, Source};
 use crate::config::{Format, IngestConfig, SequenceSource};
 use crate::dead_letter::{DeadLetter, Fault, Reason};

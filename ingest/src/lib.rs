@@ -27,7 +27,6 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use common::database::{self, Database};
 use common::{admin, telemetry};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -158,14 +157,15 @@ async fn cluster_id(
         let (ask_config, ask_health) = (config.clone(), health.clone());
         let ask = tokio::task::spawn_blocking(move || {
             ask_health.polled();
-            let consumer: BaseConsumer = consume::client_config(&ask_config.kafka).create().ok()?;
-            consumer.client().fetch_cluster_id(Duration::from_secs(3))
+            consume::cluster_id(&ask_config.kafka, Duration::from_secs(3))
         });
-        if let Ok(Some(cluster)) = ask.await {
-            return Some(cluster);
-        }
-        health.kafka_answers(Some(format!("no answer from {}", config.kafka.brokers)));
-        warn!(brokers = config.kafka.brokers, "waiting for kafka");
+        let reason = match ask.await {
+            Ok(Ok(cluster)) => return Some(cluster),
+            Ok(Err(reason)) => reason,
+            Err(error) => error.to_string(),
+        };
+        warn!(reason, "waiting for kafka");
+        health.kafka_answers(Some(reason));
         tokio::select! { () = tokio::time::sleep(Duration::from_secs(1)) => {}, () = stop.cancelled() => {} }
     }
     None

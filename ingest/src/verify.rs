@@ -163,12 +163,16 @@ async fn verify_symbol(
             .bind(id)
             .fetch_one(db)
             .await?;
-    let high = high_time.zip(high_sequence).map(|(time, sequence)| TickKey {
-        event_time: time.into(),
-        sequence,
-    });
+    let high = high_time
+        .zip(high_sequence)
+        .map(|(time, sequence)| TickKey {
+            event_time: time.into(),
+            sequence,
+        });
     if last_key > high {
-        report.differ(format!("{symbol}: its high-water mark is below its last tick"));
+        report.differ(format!(
+            "{symbol}: its high-water mark is below its last tick"
+        ));
     }
     Ok(())
 }
@@ -191,7 +195,10 @@ async fn compare(
         match (expected.remove(&start), stored) {
             (Some(expected), Some(stored)) if expected == stored => {}
             (None, None) => {}
-            (Some(_), Some(_)) => report.differ(sentence(start, "the candle is not the aggregate of its ticks")),
+            (Some(_), Some(_)) => report.differ(sentence(
+                start,
+                "the candle is not the aggregate of its ticks",
+            )),
             (Some(_), None) => report.differ(sentence(start, "the candle is empty but has ticks")),
             (None, Some(_)) => report.differ(sentence(start, "the candle has no ticks")),
         }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -62,6 +63,21 @@ pub(crate) fn client_config(kafka: &KafkaConfig) -> ClientConfig {
     config
 }
 
+/// The id of the cluster, or why it is not told within that time. Blocks.
+pub(crate) fn cluster_id(kafka: &KafkaConfig, within: Duration) -> Result<String, String> {
+    let consumer: BaseConsumer<Context> = client_config(kafka)
+        .create_with_context(Context::default())
+        .map_err(|error| error.to_string())?;
+    if let Some(cluster) = consumer.client().fetch_cluster_id(within) {
+        return Ok(cluster);
+    }
+    // The client has put its reasons where a poll finds them.
+    while consumer.poll(Duration::ZERO).is_some() {}
+    let reason = consumer.context().unreachable();
+    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    Err(format!("no answer from {}{reason}", kafka.brokers))
+}
+
 /// Notes for the poll loop.
 #[derive(Debug, Default)]
 pub struct Context {
@@ -69,6 +85,8 @@ pub struct Context {
     ends: Mutex<HashMap<TopicPartition, i64>>,
     /// Why a topic cannot be read, in the client's words.
     unavailable: Mutex<Option<String>>,
+    /// Why no broker can be talked to, in the client's words.
+    unreachable: Mutex<Option<String>>,
     closing: AtomicBool,
 }
 
@@ -139,6 +157,14 @@ impl Context {
             .take()
     }
 
+    /// Why no broker can be talked to.
+    fn unreachable(&self) -> Option<String> {
+        self.unreachable
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+    }
+
     /// From now on partitions are given back without asking the poll loop, which has ended.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -167,7 +193,17 @@ impl ClientContext for Context {
                     .lock()
                     .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reason.to_owned());
             }
-            error => warn!(%error, reason, "kafka client"),
+            error => {
+                warn!(%error, reason, "kafka client");
+                // That all brokers are down is what follows from the reason.
+                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+                    *self
+                        .unreachable
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner) =
+                        Some(reason.to_owned());
+                }
+            }
         }
     }
 }
