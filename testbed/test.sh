@@ -11,7 +11,8 @@ part() {
     printf '=== %s: %d s\n' "$name" $((SECONDS - start))
 }
 
-# The oracle's Python packages, in an environment of their own; made again when the list changes.
+# The Python packages of the oracle and the emulation of AWS, in an environment of their own; made again when the list
+# changes.
 oracle() {
     local venv=.work/venv list=testbed/requirements.txt
     if cmp -s "$list" "$venv/requirements.txt"; then return; fi

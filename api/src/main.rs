@@ -13,13 +13,18 @@ use crate::arguments::{Arguments, Command, ConfigCommand};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Err(error) = common::process::no_core_dump() {
+        eprintln!("api: cannot forbid core files: {error}");
+        return ExitCode::FAILURE;
+    }
     let arguments = Arguments::parse();
     match common::config::load::<ApiConfig>(arguments.config.as_deref()) {
         Ok(config) => match command(arguments.command.unwrap_or(Command::Run), config).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("api: {error:#}");
-                ExitCode::FAILURE
+                let wrong = error.is::<common::config::ConfigError>();
+                ExitCode::from(if wrong { 2 } else { 1 })
             }
         },
         Err(error) => {

@@ -115,7 +115,7 @@ impl Store {
         };
         tokio::time::timeout(PING_TIMEOUT, answer)
             .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .unwrap_or_else(|_| Err(self.database.timed_out()))
             .map(drop)
     }
 

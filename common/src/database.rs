@@ -3,15 +3,18 @@
 //! Every session has the same settings, whatever the server's defaults: schema `market_data`, zone
 //! UTC, bounded statements.
 
-use std::sync::Arc;
+use std::fmt;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Postgres, Transaction};
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -20,6 +23,9 @@ use crate::secrets::{Login, Secret, SecretError};
 
 /// The schema of all objects.
 pub const SCHEMA: &str = "market_data";
+
+/// Longest time between two askings for a secret, while its login is of no use.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -80,6 +86,7 @@ impl Database {
                 session,
                 version: AtomicU64::new(0),
                 state: Mutex::default(),
+                asking: Mutex::default(),
             })
         });
         Self {
@@ -100,7 +107,8 @@ impl Database {
     /// # Errors
     /// When there is none within `database.connect_timeout`.
     pub async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
-        self.connecting(async |pool| pool.acquire().await).await
+        self.connecting(|pool| async move { pool.acquire().await })
+            .await
     }
 
     /// A transaction.
@@ -108,7 +116,7 @@ impl Database {
     /// # Errors
     /// As for [`Self::acquire`].
     pub async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.connecting(async |pool| pool.begin().await).await
+        self.begin_with("begin").await
     }
 
     /// A transaction of one read-only snapshot.
@@ -116,43 +124,56 @@ impl Database {
     /// # Errors
     /// As for [`Self::acquire`].
     pub async fn snapshot(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        const BEGIN: &str = "begin isolation level repeatable read, read only";
-        self.connecting(async |pool| pool.begin_with(BEGIN).await)
+        self.begin_with("begin isolation level repeatable read, read only")
             .await
     }
 
-    async fn connecting<T>(
+    /// Why there was no session in the time that a caller had, which may be less than
+    /// `database.connect_timeout`.
+    #[must_use]
+    pub fn timed_out(&self) -> sqlx::Error {
+        let trouble = self.login.as_ref().and_then(|login| login.trouble());
+        trouble.map_or(sqlx::Error::PoolTimedOut, waiting)
+    }
+
+    async fn begin_with(
         &self,
-        attempt: impl AsyncFn(&PgPool) -> sqlx::Result<T>,
-    ) -> sqlx::Result<T> {
+        statement: &'static str,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        match self.try_begin(statement).await {
+            // It was ended, as an administrator may do, after the pool had looked at it. Nothing has been done in it.
+            Err(error) if is_ended_session(&error) => self.try_begin(statement).await,
+            result => result,
+        }
+    }
+
+    async fn try_begin(
+        &self,
+        statement: &'static str,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.connecting(|pool| async move { pool.begin_with(statement).await })
+            .await
+    }
+
+    async fn connecting<T, F>(&self, attempt: impl Fn(PgPool) -> F) -> sqlx::Result<T>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
         let Some(login) = &self.login else {
-            return attempt(&self.pool).await;
+            return attempt(self.pool.clone()).await;
         };
         let deadline = Instant::now() + self.patience;
         loop {
             let version = login.version.load(Ordering::Acquire);
-            let refused = if version == 0 {
-                None
-            } else {
-                match attempt(&self.pool).await {
-                    Err(error) if is_refused_login(&error) => Some(error),
+            if version > 0 {
+                match attempt(self.pool.clone()).await {
+                    Err(error) if is_refused_login(&error) => login.refused(version, &error),
                     result => return result,
                 }
-            };
-            let renewed = login.renew(&self.pool, version);
-            match tokio::time::timeout_at(deadline, renewed).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(waiting(error.to_string())),
-                Err(_) => {
-                    return Err(waiting(match refused {
-                        Some(error) => format!(
-                            "the database refuses the login of secret {}: {}",
-                            login.secret.name(),
-                            explain(&error)
-                        ),
-                        None => format!("no answer about secret {}", login.secret.name()),
-                    }));
-                }
+            }
+            let renewed = login.renewed(&self.pool, version);
+            if tokio::time::timeout_at(deadline, renewed).await.is_err() {
+                return Err(self.timed_out());
             }
         }
     }
@@ -187,19 +208,46 @@ fn is_refused_login(error: &sqlx::Error) -> bool {
         .is_some_and(|code| code.starts_with("28"))
 }
 
+/// Whether the session is gone: SQLSTATE 57P01, or a connection that was cut.
+fn is_ended_session(error: &sqlx::Error) -> bool {
+    if let sqlx::Error::Io(error) = error {
+        let cut = [
+            ErrorKind::UnexpectedEof,
+            ErrorKind::ConnectionReset,
+            ErrorKind::BrokenPipe,
+        ];
+        return cut.contains(&error.kind());
+    }
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "57P01")
+}
+
 /// The login in use, and when the secret may be asked again.
-#[derive(Debug)]
 struct SecretLogin {
     secret: Secret,
     session: PgConnectOptions,
     /// Raised with each login that differs from the one before; 0: none yet.
     version: AtomicU64,
     state: Mutex<LoginState>,
+    /// The asking under way, or the last one.
+    asking: Mutex<Option<Shared<BoxFuture<'static, ()>>>>,
 }
 
-#[derive(Debug, Default)]
+impl fmt::Debug for SecretLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretLogin({})", self.secret.name())
+    }
+}
+
+#[derive(Default)]
 struct LoginState {
     login: Option<Login>,
+    /// Why the secret cannot be read.
+    unreadable: Option<String>,
+    /// Why the database refuses the login.
+    refused: Option<String>,
     /// Askings in a row that brought nothing new.
     in_vain: u32,
     not_before: Option<Instant>,
@@ -210,47 +258,101 @@ impl LoginState {
     fn put_off(&mut self) {
         let wait = Duration::from_millis(200).saturating_mul(1 << self.in_vain.min(8));
         self.in_vain += 1;
-        self.not_before = Some(Instant::now() + wait.min(Duration::from_secs(30)));
+        self.not_before = Some(Instant::now() + wait.min(LONGEST_WAIT));
     }
 }
 
 impl SecretLogin {
-    /// Reads the secret again, unless another task has done so since `version`.
-    async fn renew(&self, pool: &PgPool, version: u64) -> Result<(), SecretError> {
-        let mut state = self.state.lock().await;
-        if self.version.load(Ordering::Acquire) != version {
-            return Ok(());
+    /// Notes that the database refuses the login of that version.
+    fn refused(&self, version: u64, error: &sqlx::Error) {
+        let mut state = lock(&self.state);
+        if self.version.load(Ordering::Acquire) == version {
+            state.refused = Some(format!(
+                "the database refuses the login of secret {}: {}",
+                self.secret.name(),
+                explain(error)
+            ));
         }
-        if let Some(time) = state.not_before {
+    }
+
+    /// Why there is no login that works.
+    fn trouble(&self) -> Option<String> {
+        let state = lock(&self.state);
+        let reasons: Vec<&str> = [&state.refused, &state.unreadable]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        if !reasons.is_empty() {
+            return Some(reasons.join("; "));
+        }
+        let unasked = || format!("no answer yet about secret {}", self.secret.name());
+        state.login.is_none().then(unasked)
+    }
+
+    /// Waits until the secret was read again after `version`.
+    async fn renewed(self: &Arc<Self>, pool: &PgPool, version: u64) {
+        let asking = {
+            let mut asking = lock(&self.asking);
+            if self.version.load(Ordering::Acquire) != version {
+                return;
+            }
+            if let Some(asking) = asking.as_ref().filter(|asking| asking.peek().is_none()) {
+                asking.clone()
+            } else {
+                // A task of its own: whoever began it may give up, and leaves it to the others.
+                let (login, pool) = (self.clone(), pool.clone());
+                let task = tokio::spawn(async move { login.renew(&pool).await });
+                asking.insert(task.map(drop).boxed().shared()).clone()
+            }
+        };
+        asking.await;
+    }
+
+    /// Reads the secret, when it is time to.
+    async fn renew(&self, pool: &PgPool) {
+        let time = lock(&self.state).not_before;
+        if let Some(time) = time {
+            if time.elapsed() > LONGEST_WAIT {
+                // The trouble of then is over.
+                lock(&self.state).in_vain = 0;
+            }
             tokio::time::sleep_until(time).await;
         }
         let secret = self.secret.name();
-        let login = self.secret.login().await.inspect_err(|error| {
-            state.put_off();
-            warn!(%error, "cannot read the database login");
-        })?;
-        if state.login.as_ref() == Some(&login) {
-            state.put_off();
-            warn!(
-                secret,
-                username = login.username(),
-                "the database refuses the login of the secret"
-            );
-            return Ok(());
+        let answer = self.secret.login().await;
+        let mut state = lock(&self.state);
+        match answer {
+            Err(error) => {
+                warn!(%error, "cannot read the database login");
+                state.unreadable = Some(error.to_string());
+                state.put_off();
+            }
+            Ok(login) if state.login.as_ref() == Some(&login) => {
+                let username = login.username();
+                warn!(
+                    secret,
+                    username, "the database refuses the login of the secret"
+                );
+                state.unreadable = None;
+                state.put_off();
+            }
+            Ok(login) => {
+                let username = login.username();
+                info!(secret, username, "read the database login");
+                pool.set_connect_options(with_login(self.session.clone(), &login));
+                *state = LoginState {
+                    login: Some(login),
+                    ..LoginState::default()
+                };
+                self.version.fetch_add(1, Ordering::AcqRel);
+            }
         }
-        info!(
-            secret,
-            username = login.username(),
-            "read the database login"
-        );
-        pool.set_connect_options(with_login(self.session.clone(), &login));
-        *state = LoginState {
-            login: Some(login),
-            ..LoginState::default()
-        };
-        self.version.fetch_add(1, Ordering::AcqRel);
-        Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {

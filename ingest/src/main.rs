@@ -11,6 +11,10 @@ use tokio_util::sync::CancellationToken;
 // keep a heap of a whole transaction's size.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
+    if let Err(error) = common::process::no_core_dump() {
+        eprintln!("ingest: cannot forbid core files: {error}");
+        return ExitCode::FAILURE;
+    }
     let cli = Cli::parse();
     let stop = CancellationToken::new();
     let on_signal = stop.clone();

@@ -15,6 +15,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::certificates::Certificate;
 use crate::process::{self, Launch, Process, Signal};
 use crate::{cache, eventually, java, ports, workspace};
 
@@ -27,6 +28,20 @@ const POM: &str = include_str!("kafka/pom.xml");
 /// Settings that make a single broker quick to start, and quick to come back after a kill.
 const SETTINGS: &str = include_str!("kafka/server.properties");
 
+/// What a listener with TLS and SCRAM-SHA-512 needs beside them.
+const SECURED: &str = include_str!("kafka/secured.properties");
+
+/// A listener with TLS and a login.
+#[derive(Debug)]
+pub struct Secured<'a> {
+    /// Of the broker.
+    pub certificate: &'a Certificate,
+    /// Who may log in, by SCRAM-SHA-512.
+    pub username: &'a str,
+    /// With this password.
+    pub password: &'a str,
+}
+
 /// A running broker.
 #[derive(Debug)]
 pub struct Kafka {
@@ -34,6 +49,7 @@ pub struct Kafka {
     libraries: PathBuf,
     folder: PathBuf,
     port: u16,
+    secured_port: Option<u16>,
 }
 
 impl Kafka {
@@ -43,6 +59,19 @@ impl Kafka {
     ///
     /// When Java or Maven is missing, nothing can be fetched, or the broker does not start.
     pub async fn start() -> Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// As [`Kafka::start`], with a second listener.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kafka::start`].
+    pub async fn secured(secured: &Secured<'_>) -> Result<Self> {
+        Self::start_with(Some(secured)).await
+    }
+
+    async fn start_with(secured: Option<&Secured<'_>>) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         java::check().await?;
         let libraries = libraries().await?;
@@ -56,7 +85,18 @@ impl Kafka {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let port = ports::free()?;
-        let settings = SETTINGS
+        let secured_port = secured.map(|_| ports::free()).transpose()?;
+        let mut settings = SETTINGS.to_owned();
+        if let (Some(secured), Some(port)) = (secured, secured_port) {
+            let keystore = folder.join("keystore.pem");
+            let Certificate { certificate, key } = secured.certificate;
+            std::fs::write(&keystore, format!("{key}{certificate}"))?;
+            let more = SECURED
+                .replace("@SECURED_PORT@", &port.to_string())
+                .replace("@KEYSTORE@", &keystore.display().to_string());
+            settings.push_str(&more);
+        }
+        let settings = settings
             .replace("@PORT@", &port.to_string())
             .replace("@CONTROLLER_PORT@", &ports::free()?.to_string())
             .replace("@DATA@", &folder.join("data").display().to_string());
@@ -70,6 +110,13 @@ impl Kafka {
             "-c",
             "server.properties",
         ]);
+        if let Some(Secured {
+            username, password, ..
+        }) = secured
+        {
+            let user = format!("SCRAM-SHA-512=[name={username},password={password}]");
+            format.args(["--add-scram", &user]);
+        }
         process::run("formatting the disk of a Kafka broker", format).await?;
         let process = launch(&libraries, &folder)?;
         let mut broker = Self {
@@ -77,6 +124,7 @@ impl Kafka {
             libraries,
             folder,
             port,
+            secured_port,
         };
         broker.wait().await?;
         Ok(broker)
@@ -85,6 +133,11 @@ impl Kafka {
     /// The broker's address, `127.0.0.1:port`.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The address of the listener with TLS and a login, where there is one.
+    pub fn secured_bootstrap(&self) -> Option<String> {
+        self.secured_port.map(|port| format!("127.0.0.1:{port}"))
     }
 
     /// The broker's process.

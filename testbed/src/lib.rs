@@ -1,18 +1,21 @@
 //! Local stack, tick publisher and simulator, and the services that system tests run against.
 //!
-//! Everything here starts real parts (PostgreSQL, `Kafka`, a schema registry, nginx, the project's own binaries) as child
-//! processes on free loopback ports, and ends them again: no process outlives the one that started it, however that one ends.
+//! Everything here starts real parts (PostgreSQL, `Kafka`, a schema registry, nginx, the project's own binaries; AWS alone
+//! is emulated) as child processes on free loopback ports, and ends them again: no process outlives the one that started
+//! it, however that one ends.
 //! Nothing is shared with `common`, `ingest` or `api`, so that a test can hold their answers against this crate's.
 
 pub mod avro;
 pub mod bars;
 pub mod bench;
 pub mod cache;
+pub mod certificates;
 pub mod decimal;
 pub mod eventually;
 pub mod http;
 pub mod kafka;
 pub mod mock_kafka;
+pub mod moto;
 pub mod nginx;
 pub mod ports;
 pub mod postgres;
@@ -35,6 +38,7 @@ mod java;
 pub use eventually::eventually;
 pub use kafka::Kafka;
 pub use mock_kafka::MockKafka;
+pub use moto::Moto;
 pub use postgres::Postgres;
 pub use process::Process;
 pub use publisher::{Encoding, Publisher};

@@ -1,7 +1,7 @@
 //! A real PostgreSQL server, fetched and run by this process.
 //!
-//! The server runs as a direct child, listens on a free loopback port, trusts every login and is stopped when the value
-//! is dropped. As root it runs under a user without rights.
+//! The server runs as a direct child, listens on a free loopback port, trusts every login unless it is a
+//! [`Postgres::secured`] one, and is stopped when the value is dropped. As root it runs under a user without rights.
 
 mod binaries;
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use crate::certificates::Certificate;
 use crate::process::{self, Launch, Process, Signal};
 use crate::{eventually, ports, unprivileged};
 
@@ -69,21 +70,37 @@ impl Postgres {
     ///
     /// As [`Postgres::start`].
     pub async fn temporary(version: &str) -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            std::env::temp_dir().join(format!("testbed-postgres-{}-{number}", std::process::id()));
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        let (options, folder) = scratch(version)?;
+        Self::start_in(options, Some(folder)).await
+    }
+
+    /// As [`Postgres::temporary`], but every role other than the superuser needs TLS and its password (SCRAM-SHA-256).
+    ///
+    /// # Errors
+    ///
+    /// As [`Postgres::start`].
+    pub async fn secured(version: &str, certificate: &Certificate) -> Result<Self> {
+        const LOGINS: &str = "host all postgres 127.0.0.1/32 trust\n\
+                              hostssl all all 127.0.0.1/32 scram-sha-256\n";
+        let (mut options, folder) = scratch(version)?;
+        let files = unprivileged::place(&folder.join("secured"))?;
+        unprivileged::private_folder(&files)?;
+        options.settings.push(("ssl".into(), "on".into()));
+        for (setting, name, text) in [
+            (
+                "ssl_cert_file",
+                "server.crt",
+                certificate.certificate.as_str(),
+            ),
+            ("ssl_key_file", "server.key", &certificate.key),
+            ("hba_file", "logins.conf", LOGINS),
+        ] {
+            let file = files.join(name);
+            unprivileged::private_file(&file, text)?;
+            options
+                .settings
+                .push((setting.into(), file.display().to_string()));
         }
-        let options = Options {
-            version: version.to_owned(),
-            data: folder.join("data"),
-            log: folder.join("server.log"),
-            durable: false,
-            settings: Vec::new(),
-        };
         Self::start_in(options, Some(folder)).await
     }
 
@@ -151,7 +168,7 @@ impl Postgres {
         self.url_as("postgres", database)
     }
 
-    /// The URL of a database for another role; every role may log in without a password.
+    /// The URL of a database for another role, without a password.
     pub fn url_as(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
     }
@@ -183,6 +200,11 @@ impl Postgres {
         Ok(self.url(name))
     }
 
+    /// The file that takes the server's output.
+    pub fn log(&self) -> &Path {
+        self.process.log()
+    }
+
     /// The server's process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -204,6 +226,26 @@ impl Postgres {
             drop(std::fs::remove_dir_all(folder));
         }
     }
+}
+
+/// A server for tests on a new folder, and that folder.
+fn scratch(version: &str) -> Result<(Options, PathBuf)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder =
+        std::env::temp_dir().join(format!("testbed-postgres-{}-{number}", std::process::id()));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    let options = Options {
+        version: version.to_owned(),
+        data: folder.join("data"),
+        log: folder.join("server.log"),
+        durable: false,
+        settings: Vec::new(),
+    };
+    Ok((options, folder))
 }
 
 async fn launch(options: &Options, port: u16, scratch: Option<PathBuf>) -> Result<Process> {

@@ -103,6 +103,21 @@ pub fn private_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes a file that only the service's login may read.
+///
+/// # Errors
+///
+/// When it cannot be written or given away.
+pub fn private_file(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    if let Some(login) = login() {
+        chown(path, Some(login.uid), Some(login.gid))
+            .with_context(|| format!("cannot give {} to the user {}", path.display(), login.uid))?;
+    }
+    Ok(())
+}
+
 /// Lets everybody read a folder and all below it, and run what its owner can run.
 ///
 /// # Errors

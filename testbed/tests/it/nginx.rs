@@ -551,7 +551,12 @@ async fn only_reading_methods_pass_and_every_refusal_is_a_problem() {
 #[tokio::test(flavor = "multi_thread")]
 async fn request_ids_go_to_the_api_and_into_a_json_log() {
     let upstream = Upstream::start("public, max-age=60").await;
-    let Some(front) = Front::start("ids", &[("NGINX_API", &upstream.address)]).await else {
+    // One process, so that the lines of the log are in the order of the answers.
+    let settings = [
+        ("NGINX_API", upstream.address.as_str()),
+        ("NGINX_WORKERS", "1"),
+    ];
+    let Some(front) = Front::start("ids", &settings).await else {
         return;
     };
     // WHEN an id comes along THEN it is kept when it is harmless, else replaced

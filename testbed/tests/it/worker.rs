@@ -163,7 +163,12 @@ impl Worker {
 
 /// `ingest` with arguments and settings, and nothing else of this program's environment.
 pub(crate) fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(workspace::binary("ingest").unwrap());
+    command_of("ingest", arguments, settings)
+}
+
+/// The same for either program.
+pub(crate) fn command_of(program: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(workspace::binary(program).unwrap());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("FDA_") {
             command.env_remove(name);
@@ -180,10 +185,19 @@ pub(crate) fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command 
 
 /// Runs `ingest` to its end; returns its exit code and what it printed.
 pub(crate) async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
-    let mut command = tokio::process::Command::from(command(arguments, settings));
+    run_of("ingest", arguments, settings).await
+}
+
+/// The same for either program.
+pub(crate) async fn run_of(
+    program: &str,
+    arguments: &[&str],
+    settings: &[(&str, &str)],
+) -> (i32, String) {
+    let mut command = tokio::process::Command::from(command_of(program, arguments, settings));
     let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output())
         .await
-        .unwrap_or_else(|_| panic!("ingest {arguments:?} {settings:?} does not end"))
+        .unwrap_or_else(|_| panic!("{program} {arguments:?} {settings:?} does not end"))
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
