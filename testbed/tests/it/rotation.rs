@@ -80,7 +80,8 @@ async fn client(url: String, stop: Arc<AtomicBool>) -> Answers {
     let client = http::local().unwrap();
     let mut pace = tokio::time::interval(Duration::from_millis(5));
     let mut answers = Answers::default();
-    while !stop.load(Ordering::Relaxed) {
+    // On a busy machine the change may be over before many have come.
+    while !stop.load(Ordering::Relaxed) || answers.good + (answers.bad.len() as u64) < 10 {
         pace.tick().await;
         let answer = match client.get(&url).send().await {
             Ok(answer) if answer.status() == 200 => answer.text().await.map(drop),
