@@ -5,6 +5,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use common::database::sqlstate;
 use serde::Serialize;
 
 /// One fault of a request.
@@ -156,7 +157,7 @@ impl ApiError {
                 "the request target is too long",
             ),
             Self::Timeout => timeout(),
-            Self::Database(error) => match code(error).as_deref() {
+            Self::Database(error) => match sqlstate(error).as_deref() {
                 Some("57014") => timeout(),
                 _ if is_away(error) => Problem::new(
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -178,22 +179,15 @@ fn timeout() -> Problem {
     )
 }
 
-fn code(error: &sqlx::Error) -> Option<String> {
-    error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .map(std::borrow::Cow::into_owned)
-}
-
 /// Whether waiting may help: no connection, or a schema that is not there yet.
 fn is_away(error: &sqlx::Error) -> bool {
-    match code(error) {
+    match sqlstate(error) {
         // Connection, resources, operator intervention, credentials, no database, no schema or table yet.
         Some(code) => {
             ["08", "53", "57P", "28", "3D", "3F"]
                 .iter()
                 .any(|class| code.starts_with(class))
-                || ["25P03", "25P04", "42P01", "42883"].contains(&code.as_str())
+                || ["25P03", "25P04", "42P01", "42883"].contains(&&*code)
         }
         None => matches!(
             error,

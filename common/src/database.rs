@@ -3,10 +3,11 @@
 //! Every session has the same settings, whatever the server's defaults: schema `market_data`, zone
 //! UTC, bounded statements.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::config::DatabaseConfig;
+use crate::lock::lock;
 use crate::secrets::{Login, Secret, SecretError};
 
 /// The schema of all objects.
@@ -202,10 +204,7 @@ fn waiting(reason: String) -> sqlx::Error {
 
 /// Whether the server does not accept the login: SQLSTATE class 28.
 fn is_refused_login(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| code.starts_with("28"))
+    sqlstate(error).is_some_and(|code| code.starts_with("28"))
 }
 
 /// Whether the session is gone: SQLSTATE 57P01, or a connection that was cut.
@@ -218,10 +217,7 @@ fn is_ended_session(error: &sqlx::Error) -> bool {
         ];
         return cut.contains(&error.kind());
     }
-    error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| code == "57P01")
+    sqlstate(error).is_some_and(|code| code == "57P01")
 }
 
 /// The login in use, and when the secret may be asked again.
@@ -351,14 +347,16 @@ impl SecretLogin {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
     options
         .username(login.username())
         .password(login.expose_password())
+}
+
+/// The SQLSTATE of a failure, where the server gave one.
+#[must_use]
+pub fn sqlstate(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
 /// A failure in one sentence: the server's own words and the SQLSTATE, without the line of its source.

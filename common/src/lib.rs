@@ -9,6 +9,7 @@ pub mod config;
 pub mod database;
 pub mod decimal;
 pub mod interval;
+pub mod lock;
 pub mod process;
 pub mod secrets;
 pub mod telemetry;

@@ -174,6 +174,15 @@ pub struct TickKey {
     pub sequence: i64,
 }
 
+impl From<(DateTime<Utc>, i64)> for TickKey {
+    fn from((event_time, sequence): (DateTime<Utc>, i64)) -> Self {
+        Self {
+            event_time: event_time.into(),
+            sequence,
+        }
+    }
+}
+
 /// One trade of a symbol that is known from the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tick {

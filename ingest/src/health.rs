@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::admin::Probe;
+use common::lock::lock;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use prometheus::core::{Collector, Desc};
@@ -62,18 +63,12 @@ impl Health {
 
     /// The database answered, or why it did not.
     pub fn database_answers(&self, fault: Option<String>) {
-        *self
-            .database
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
+        *lock(&self.database) = fault;
     }
 
     /// The worker is a member of its group, or what it waits for.
     pub fn kafka_answers(&self, fault: Option<String>) {
-        *self
-            .kafka
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
+        *lock(&self.kafka) = fault;
     }
 }
 
@@ -90,11 +85,7 @@ impl Probe for Health {
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
-        let fault = |part: &Mutex<Option<String>>| {
-            part.lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .clone()
-        };
+        let fault = |part: &Mutex<Option<String>>| lock(part).clone();
         let faults: Vec<String> = [
             ("database", fault(&self.database)),
             ("kafka", fault(&self.kafka)),
@@ -128,9 +119,7 @@ impl Collector for Ready {
             ("kafka", &self.health.kafka),
         ];
         for (part, fault) in parts {
-            let fault = fault
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let fault = lock(fault);
             self.ready
                 .with_label_values(&[part])
                 .set(i64::from(fault.is_none()));

@@ -1,9 +1,10 @@
 //! What `ingest` counts. Names have base units; labels are closed sets, or what is configured.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use common::lock::lock;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -359,7 +360,7 @@ impl Positions {
 
     /// Replaces all that is shown.
     pub fn show(&self, positions: impl Iterator<Item = Position>) {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = positions.collect();
+        *lock(&self.shown) = positions.collect();
     }
 }
 
@@ -370,7 +371,7 @@ impl Collector for Positions {
 
     fn collect(&self) -> Vec<MetricFamily> {
         // Partitions that went to another worker must go. The lock keeps a second scrape out.
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = lock(&self.shown);
         self.position.reset();
         self.end.reset();
         for (partition, next, end) in shown.iter() {

@@ -203,10 +203,6 @@ struct Small {
 
 impl Small {
     fn keys(&self) -> impl Iterator<Item = TickKey> {
-        let key = |(time, sequence): (DateTime<Utc>, i64)| TickKey {
-            event_time: time.into(),
-            sequence,
-        };
         let next = self.next_time.zip(self.next_sequence);
         [
             Some((self.first_time, self.first_sequence)),
@@ -214,7 +210,7 @@ impl Small {
         ]
         .into_iter()
         .flatten()
-        .map(key)
+        .map(TickKey::from)
     }
 }
 

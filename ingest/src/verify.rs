@@ -163,12 +163,7 @@ async fn verify_symbol(
             .bind(id)
             .fetch_one(db)
             .await?;
-    let high = high_time
-        .zip(high_sequence)
-        .map(|(time, sequence)| TickKey {
-            event_time: time.into(),
-            sequence,
-        });
+    let high = high_time.zip(high_sequence).map(TickKey::from);
     if last_key > high {
         report.differ(format!(
             "{symbol}: its high-water mark is below its last tick"

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::database::{Database, explain};
+use common::database::{Database, explain, sqlstate};
 use common::telemetry::traces;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, warn};
@@ -218,10 +218,6 @@ enum Whole {
     Stored,
     Refused(sqlx::Error),
     Ended(Verdict),
-}
-
-fn sqlstate(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
-    error.as_database_error()?.code()
 }
 
 /// 0 to 1, different from worker to worker: enough to spread retries.

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::lock::lock;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -93,19 +94,12 @@ pub struct Context {
 impl Context {
     /// The oldest decision of the group that has not been carried out.
     pub(super) fn next_rebalance(&self) -> Option<Assigned> {
-        self.rebalances
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .pop_front()
+        lock(&self.rebalances).pop_front()
     }
 
     /// Whether there is one.
     pub(super) fn rebalanced(&self) -> bool {
-        !self
-            .rebalances
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .is_empty()
+        !lock(&self.rebalances).is_empty()
     }
 
     /// Messages between these positions and the ends of their partitions, as last seen.
@@ -113,10 +107,7 @@ impl Context {
         &self,
         positions: impl Iterator<Item = (&'a TopicPartition, i64)>,
     ) -> i64 {
-        let ends = self
-            .ends
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let ends = lock(&self.ends);
         positions
             .filter_map(|(partition, next)| Some((ends.get(partition)? - next).max(0)))
             .sum()
@@ -124,45 +115,29 @@ impl Context {
 
     /// The end of a partition, as last seen.
     pub(super) fn end(&self, partition: &TopicPartition) -> Option<i64> {
-        self.ends
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(partition)
-            .copied()
+        lock(&self.ends).get(partition).copied()
     }
 
     /// A partition reaches at least this far: statistics of paused partitions are old.
     pub(super) fn saw_end(&self, partition: TopicPartition, end: i64) {
-        let mut ends = self
-            .ends
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut ends = lock(&self.ends);
         let known = ends.entry(partition).or_insert(end);
         *known = end.max(*known);
     }
 
     /// Forgets the ends of all partitions.
     pub(super) fn forget_ends(&self) {
-        self.ends
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clear();
+        lock(&self.ends).clear();
     }
 
     /// Why a topic cannot be read, when that is new.
     pub(super) fn unavailable(&self) -> Option<String> {
-        self.unavailable
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take()
+        lock(&self.unavailable).take()
     }
 
     /// Why no broker can be talked to.
     fn unreachable(&self) -> Option<String> {
-        self.unreachable
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take()
+        lock(&self.unreachable).take()
     }
 
     /// From now on partitions are given back without asking the poll loop, which has ended.
@@ -188,20 +163,13 @@ impl ClientContext for Context {
         match error {
             KafkaError::Global(RDKafkaErrorCode::PartitionEOF) => {}
             KafkaError::Global(RDKafkaErrorCode::UnknownTopicOrPartition) => {
-                *self
-                    .unavailable
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reason.to_owned());
+                *lock(&self.unavailable) = Some(reason.to_owned());
             }
             error => {
                 warn!(%error, reason, "kafka client");
                 // That all brokers are down is what follows from the reason.
                 if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-                    *self
-                        .unreachable
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner) =
-                        Some(reason.to_owned());
+                    *lock(&self.unreachable) = Some(reason.to_owned());
                 }
             }
         }
@@ -232,9 +200,6 @@ impl ConsumerContext for Context {
         } else {
             Assigned::Taken
         };
-        self.rebalances
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push_back(note);
+        lock(&self.rebalances).push_back(note);
     }
 }

@@ -175,10 +175,7 @@ impl BlockRow {
     /// The block's key.
     #[must_use]
     pub fn key(&self) -> BlockKey {
-        TickKey {
-            event_time: self.first_time.into(),
-            sequence: self.first_sequence,
-        }
+        (self.first_time, self.first_sequence).into()
     }
 
     /// The ticks, in order.

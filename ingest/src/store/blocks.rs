@@ -33,13 +33,9 @@ pub async fn owners(
             .bind(sequences)
             .fetch_all(db)
             .await?;
-    let key = |(time, sequence): (DateTime<Utc>, i64)| TickKey {
-        event_time: time.into(),
-        sequence,
-    };
     Ok(rows
         .into_iter()
-        .map(|(time, sequence)| time.zip(sequence).map(key))
+        .map(|(time, sequence)| time.zip(sequence).map(TickKey::from))
         .collect())
 }
 

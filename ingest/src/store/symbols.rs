@@ -104,11 +104,7 @@ pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i
             let zone = row.timezone.parse().map_err(|_| {
                 Damaged(format!("symbol {} has the zone {:?}", row.id, row.timezone))
             })?;
-            let high = row.high_time.zip(row.high_sequence);
-            let high = high.map(|(time, sequence)| TickKey {
-                event_time: time.into(),
-                sequence,
-            });
+            let high = row.high_time.zip(row.high_sequence).map(TickKey::from);
             Ok((
                 row.id,
                 Locked {
