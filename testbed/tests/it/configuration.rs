@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::worker::run;
+use crate::program::run;
 
 /// A file of settings that goes with the process.
 fn settings_file(name: &str, yaml: &str) -> PathBuf {

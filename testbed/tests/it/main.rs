@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod api;
 mod avro;
 mod configuration;
 mod control_records;
@@ -16,6 +17,7 @@ mod oracle;
 mod pipeline;
 mod positions;
 mod postgres;
+mod program;
 mod publishing;
 mod rebalance;
 mod replay;

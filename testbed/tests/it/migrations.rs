@@ -3,7 +3,7 @@
 use testbed::Postgres;
 use testbed::postgres::{NEWEST, OLDEST};
 
-use crate::worker::run;
+use crate::program::run;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_at_once_from_several_places_all_succeed() {

@@ -5,7 +5,6 @@
 //! `testbed/ops/monitoring.sh`, which checks the rules and dashboards against it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,10 +19,13 @@ use prost::Message as _;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use testbed::process::{Launch, tail};
-use testbed::{Process, eventually, http, ports, workspace};
+use testbed::process::tail;
+use testbed::{Process, eventually};
 
+use crate::api::Api;
 use crate::pipeline::{PATIENCE, Pipeline};
+use crate::program::Program;
+use crate::worker::Worker;
 
 /// A piece of what must never be the value of a label: it is in a symbol, a path and a request id.
 const UNBOUNDED: &str = "UNBOUNDED";
@@ -65,12 +67,9 @@ async fn metrics_have_base_units_and_bounded_labels() {
     // GIVEN a worker and an api that have done all that they do: good and bad messages, answers of
     // several statuses, a refresh of each view
     let pipeline = Pipeline::new("metrics").await;
-    let admin = ports::free().unwrap();
-    let _worker = pipeline.ingest(&[
-        ("FDA_ADMIN__LISTEN", &format!("127.0.0.1:{admin}")),
-        ("FDA_UPKEEP__REFRESH_INTERVAL", "100ms"),
-    ]);
-    let api = Api::start(&pipeline, &[]).await;
+    let worker = Worker::start(&pipeline, &[("FDA_UPKEEP__REFRESH_INTERVAL", "100ms")]);
+    let api = Api::start(&pipeline, &[]);
+    api.ready().await;
     send(&pipeline, &[(&tick(1), None), ("nonsense", None)]);
     pipeline.caught_up().await;
     for path in [
@@ -81,26 +80,20 @@ async fn metrics_have_base_units_and_bounded_labels() {
         "/v1/symbols",
         "/_healthcheck",
     ] {
-        api.get(path, ("x-request-id", UNBOUNDED)).await;
+        api.ask(path, &[("x-request-id", UNBOUNDED)]).await.unwrap();
     }
 
     // WHEN they are scraped
-    let client = http::local().unwrap();
-    let scrape = async |port| -> reqwest::Result<String> {
-        let url = format!("http://127.0.0.1:{port}/metrics");
-        client
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .text()
-            .await
+    let scrape = async |program: &Program| {
+        let (status, text) = program.admin("/metrics").await?;
+        assert_eq!(status, 200, "{text}");
+        reqwest::Result::Ok(text)
     };
     let of_ingest = eventually(
         "each view was refreshed, and positions are shown",
         PATIENCE,
         async || {
-            let text = scrape(admin).await.map_err(|error| error.to_string())?;
+            let text = scrape(&worker).await.map_err(|error| error.to_string())?;
             let shown = [
                 "ingest_view_refreshed_timestamp_seconds{",
                 "ingest_partition_end{",
@@ -115,7 +108,7 @@ async fn metrics_have_base_units_and_bounded_labels() {
     )
     .await
     .unwrap();
-    let of_api = scrape(api.admin).await.unwrap();
+    let of_api = scrape(&api).await.unwrap();
 
     // THEN what was done is counted
     for (text, sample) in [
@@ -196,26 +189,31 @@ async fn a_request_continues_its_callers_trace() {
     // GIVEN an api that sends its spans to a collector
     let pipeline = Pipeline::new("traces_http").await;
     let collector = Collector::start().await;
-    let api = Api::start(&pipeline, &collector.settings()).await;
+    let mut api = Api::start(&pipeline, &collector.settings());
+    api.ready().await;
 
     // WHEN a request comes from within a trace, another one from one that is not sampled, a third from none
     let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let unsampled = "1bf7651916cd43dd8448eb211c80319c";
-    api.get(
+    api.ask(
         "/v1/symbols",
-        ("traceparent", &format!("00-{unsampled}-{parent}-00")),
+        &[("traceparent", &format!("00-{unsampled}-{parent}-00"))],
     )
-    .await;
-    api.get("/v1/symbols", ("traceparent", "nonsense")).await;
-    api.get(
+    .await
+    .unwrap();
+    api.ask("/v1/symbols", &[("traceparent", "nonsense")])
+        .await
+        .unwrap();
+    api.ask(
         "/v1/symbols?limit=1",
-        ("traceparent", &format!("00-{trace}-{parent}-01")),
+        &[("traceparent", &format!("00-{trace}-{parent}-01"))],
     )
-    .await;
+    .await
+    .unwrap();
 
     // THEN the collector sees the first as a child of the caller's span, with what was answered
     let span = collector
-        .span("of the caller's trace", &api.process, |span| {
+        .span("of the caller's trace", api.process(), |span| {
             hex(&span.trace_id) == trace
         })
         .await;
@@ -335,48 +333,6 @@ fn labels(line: &str) -> Vec<(String, String, String)> {
             (name.to_owned(), label.to_owned(), value.to_owned())
         })
         .collect()
-}
-
-/// An `api` of the test's own, of which the admin port is known.
-struct Api {
-    base: String,
-    admin: u16,
-    client: reqwest::Client,
-    process: Process,
-}
-
-impl Api {
-    async fn start(pipeline: &Pipeline, settings: &[(&str, &str)]) -> Self {
-        let (public, admin) = (ports::free().unwrap(), ports::free().unwrap());
-        let mut command = Command::new(workspace::binary("api").unwrap());
-        command
-            .current_dir(pipeline.folder())
-            .env("ENVIRONMENT", "test")
-            .env("FDA_DATABASE__URL", pipeline.url_as("market_data_api"))
-            .env("FDA_HTTP__LISTEN", format!("127.0.0.1:{public}"))
-            .env("FDA_ADMIN__LISTEN", format!("127.0.0.1:{admin}"))
-            .envs(settings.iter().copied());
-        let log = pipeline.folder().join("monitored-api.log");
-        let process = Launch::new("api", command, log).start().unwrap();
-        let client = http::local().unwrap();
-        let ready = format!("http://127.0.0.1:{admin}/readyz");
-        eventually("api is ready", PATIENCE, async || {
-            client.get(&ready).send().await?.error_for_status()
-        })
-        .await
-        .unwrap_or_else(|error| panic!("{error:#}\n{}", tail(process.log(), 20)));
-        Self {
-            base: format!("http://127.0.0.1:{public}"),
-            admin,
-            client,
-            process,
-        }
-    }
-
-    async fn get(&self, path: &str, (name, value): (&str, &str)) {
-        let request = self.client.get(format!("{}{path}", self.base));
-        request.header(name, value).send().await.unwrap();
-    }
 }
 
 /// A collector of spans: OTLP over HTTP with protobuf.

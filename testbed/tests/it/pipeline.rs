@@ -6,7 +6,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -14,13 +13,14 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres as Postgresql, Transaction};
 use testbed::postgres::NEWEST;
-use testbed::process::{self, Launch, tail};
-use testbed::{
-    Encoding, Kafka, Postgres, Process, Publisher, Tick, eventually, http, ports, workspace,
-};
+use testbed::process::{self, tail};
+use testbed::{Encoding, Kafka, Postgres, Process, Publisher, Tick, eventually, workspace};
 use tokio::sync::OnceCell;
 
+use crate::api::Api;
+use crate::program;
 use crate::stream::Message;
+use crate::worker::Worker;
 
 /// How long a condition may take to hold before the test fails: far above what it takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -55,15 +55,8 @@ pub(crate) struct Pipeline {
     partitions: i32,
     postgres_port: u16,
     pool: PgPool,
-    client: reqwest::Client,
     api: OnceCell<Api>,
     folder: PathBuf,
-    started: AtomicU32,
-}
-
-struct Api {
-    base: String,
-    _process: Process,
 }
 
 impl Pipeline {
@@ -117,10 +110,8 @@ impl Pipeline {
                 .max_connections(2)
                 .connect_lazy(&postgres.url(&format!("it_{name}")))
                 .unwrap(),
-            client: http::local().unwrap(),
             api: OnceCell::new(),
             folder,
-            started: AtomicU32::new(0),
         }
     }
 
@@ -152,61 +143,43 @@ impl Pipeline {
         )
     }
 
+    /// What a worker is told that logs in by `url`.
+    pub(crate) fn settings<'a>(&'a self, url: &'a str) -> [(&'a str, &'a str); 5] {
+        [
+            ("FDA_DATABASE__URL", url),
+            ("FDA_KAFKA__BROKERS", &self.brokers),
+            ("FDA_KAFKA__TOPIC", &self.name),
+            ("FDA_KAFKA__GROUP", &self.name),
+            // The shortest that a broker grants by default: a killed worker's partitions are free again soon.
+            ("FDA_KAFKA__SESSION_TIMEOUT", "6s"),
+        ]
+    }
+
     /// Starts a worker, with further settings. It need not be ready when this returns.
     pub(crate) fn ingest(&self, settings: &[(&str, &str)]) -> Process {
-        let admin = ports::free().unwrap();
-        let mut command = self.command("ingest", "market_data_ingest");
-        command
-            .arg("run")
-            .env("FDA_ADMIN__LISTEN", format!("127.0.0.1:{admin}"))
-            .envs(settings.iter().copied());
-        self.launch("ingest", command)
+        Worker::start(self, settings).into_process()
     }
 
     /// Runs an `ingest` subcommand to its end; returns its exit code and what it printed.
     pub(crate) async fn ingest_command(&self, arguments: &[&str]) -> (i32, String) {
-        let mut command = self.command("ingest", "market_data_ingest");
-        command.args(arguments);
-        let output = tokio::process::Command::from(command)
-            .output()
-            .await
-            .unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (
-            output.status.code().unwrap(),
-            String::from_utf8(text).unwrap(),
-        )
+        let url = self.url_as("market_data_ingest");
+        program::run(arguments, &self.settings(&url)).await
     }
 
-    /// Starts `api`, the first time it is asked for, and returns its base URL once it is ready.
-    pub(crate) async fn api(&self) -> &str {
-        let api = self.api.get_or_init(async || {
-            let (public, admin) = (ports::free().unwrap(), ports::free().unwrap());
-            let mut command = self.command("api", "market_data_api");
-            command
-                .arg("run")
-                .env("FDA_HTTP__LISTEN", format!("127.0.0.1:{public}"))
-                .env("FDA_ADMIN__LISTEN", format!("127.0.0.1:{admin}"));
-            let process = self.launch("api", command);
-            let url = format!("http://127.0.0.1:{admin}/readyz");
-            eventually("api is ready", PATIENCE, async || {
-                self.client.get(&url).send().await?.error_for_status()
+    /// Starts `api`, the first time it is asked for, and returns it once it is ready.
+    pub(crate) async fn api(&self) -> &Api {
+        self.api
+            .get_or_init(async || {
+                let api = Api::start(self, &[]);
+                api.ready().await;
+                api
             })
             .await
-            .unwrap_or_else(|error| panic!("{error:#}\n{}", tail(process.log(), 20)));
-            Api {
-                base: format!("http://127.0.0.1:{public}"),
-                _process: process,
-            }
-        });
-        &api.await.base
     }
 
     /// The status and the text that `api` answers.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let url = format!("{}{path}", self.api().await);
-        let response = self.client.get(url).send().await.unwrap();
-        (response.status().as_u16(), response.text().await.unwrap())
+        self.api().await.get(path).await.unwrap()
     }
 
     /// The body of a 200. Numbers with more digits than a double holds are rounded: compare those in [`Self::get`]'s text.
@@ -367,35 +340,6 @@ impl Pipeline {
     /// Runs one of the oracle's programs, `testbed/oracle/<program>`, and returns what it prints.
     pub(crate) async fn oracle(&self, program: &str, arguments: &[OsString]) -> String {
         oracle(program, arguments).await
-    }
-
-    fn command(&self, program: &str, role: &str) -> Command {
-        let mut command = Command::new(workspace::binary(program).unwrap());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FDA_") {
-                command.env_remove(name);
-            }
-        }
-        // The folder has no configuration file: every setting is a default or one of these.
-        command
-            .current_dir(&self.folder)
-            .env("ENVIRONMENT", "test")
-            .env("FDA_DATABASE__URL", self.url_as(role));
-        if program == "ingest" {
-            command
-                .env("FDA_KAFKA__BROKERS", &self.brokers)
-                .env("FDA_KAFKA__TOPIC", &self.name)
-                .env("FDA_KAFKA__GROUP", &self.name)
-                // The shortest that a broker grants by default: a killed worker's partitions are free again soon.
-                .env("FDA_KAFKA__SESSION_TIMEOUT", "6s");
-        }
-        command
-    }
-
-    fn launch(&self, program: &str, command: Command) -> Process {
-        let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let log = self.folder.join(format!("{program}-{number}.log"));
-        Launch::new(program, command, log).start().unwrap()
     }
 
     /// The ends of all logs.

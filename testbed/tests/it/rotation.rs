@@ -8,9 +8,11 @@ use testbed::process::Signal;
 use testbed::{Encoding, Process, eventually, http};
 use tokio::task::JoinHandle;
 
+use crate::api::Api;
 use crate::pipeline::{PATIENCE, Pipeline};
 use crate::positions::{counts, ticks};
-use crate::secured::{Api, Site, log_of, login, servers};
+use crate::program::log_of;
+use crate::secured::{Site, login, servers};
 use crate::worker::Worker;
 
 /// Clients that ask on and on, each for itself.
@@ -208,14 +210,7 @@ async fn password_changes_under_load_in_either_order_without_a_failed_request() 
     running.site.put("ingest", &login(ingest, "third")).await;
     running.site.put("api", &login(api, "third")).await;
     running.end_sessions(ingest, api).await;
-    eventually("api has sessions again", PATIENCE, async || {
-        match running.site.sessions(api, "true").await {
-            0 => Err("none"),
-            _ => Ok(()),
-        }
-    })
-    .await
-    .unwrap();
+    running.site.has_sessions(api).await;
     assert_eq!(running.asked(), asked);
     for role in [ingest, api] {
         let sql = format!("alter role {role} password 'third'");
@@ -240,14 +235,7 @@ async fn two_users_alternate_under_load_without_a_failed_request() {
     site.put("ingest", &login(&other_ingest, "other")).await;
     site.put("api", &login(&other_api, "other")).await;
     running.end_sessions(ingest, api).await;
-    eventually("api has sessions again", PATIENCE, async || {
-        match running.site.sessions(api, "true").await {
-            0 => Err("none"),
-            _ => Ok(()),
-        }
-    })
-    .await
-    .unwrap();
+    running.site.has_sessions(api).await;
     assert_eq!(running.asked(), [1, 1]);
     // AND WHEN the first may no longer log in
     for role in [ingest, api] {
@@ -261,14 +249,7 @@ async fn two_users_alternate_under_load_without_a_failed_request() {
     running.logins(2).await;
     assert_eq!(running.asked(), [2, 2]);
     for role in [other_ingest, other_api] {
-        eventually("it has sessions", PATIENCE, async || {
-            match running.site.sessions(&role, "true").await {
-                0 => Err(format!("{role} has none")),
-                _ => Ok(()),
-            }
-        })
-        .await
-        .unwrap();
+        running.site.has_sessions(&role).await;
     }
     // AND no request has failed, no tick is missing
     running.load.end(&running.site.pipeline).await;

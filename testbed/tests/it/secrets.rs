@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use testbed::moto::Moto;
 
+use crate::api::Api;
 use crate::positions::{counts, ticks};
-use crate::secured::{Api, Site, aws, log_of, login};
+use crate::program::log_of;
+use crate::secured::{Site, aws, login};
 use crate::worker::Worker;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +52,7 @@ async fn both_programs_log_in_with_a_secret_in_either_spelling() {
     let url = site.pipeline.url_as("nobody");
     let endpoint = site.door.url();
     let settings = [&aws(endpoint, &secret)[..], &[("FDA_DATABASE__URL", &url)]].concat();
-    let (code, text) = crate::worker::run(&["verify"], &settings).await;
+    let (code, text) = crate::program::run(&["verify"], &settings).await;
     assert!(code == 0 && text.contains(" 0 differences"), "{text}");
     let expected = [("S.false".to_owned(), 5), ("S.true".to_owned(), 5)];
     assert_eq!(counts(&site.pipeline).await, expected);

@@ -14,12 +14,12 @@ use sqlx::AssertSqlSafe;
 use testbed::certificates::Authority;
 use testbed::moto::{Moto, REGION};
 use testbed::postgres::NEWEST;
-use testbed::process::{Launch, tail};
-use testbed::{Postgres, Process, eventually, http, ports};
+use testbed::{Postgres, eventually, http};
 use tokio::sync::{OnceCell, watch};
 
+use crate::api::Api;
 use crate::pipeline::{PATIENCE, Pipeline};
-use crate::worker::{Worker, command_of};
+use crate::worker::Worker;
 
 /// What the emulation is given as an AWS key: it must not be seen anywhere either.
 pub(crate) const AWS_KEY: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCYKEY";
@@ -110,6 +110,18 @@ impl Site {
             .unwrap()
     }
 
+    /// Waits until a login has sessions.
+    pub(crate) async fn has_sessions(&self, role: &str) {
+        eventually("the login has sessions", PATIENCE, async || {
+            match self.sessions(role, "true").await {
+                0 => Err(format!("{role} has none")),
+                _ => Ok(()),
+            }
+        })
+        .await
+        .unwrap();
+    }
+
     /// Ends all idle sessions of a login.
     pub(crate) async fn end_idle(&self, role: &str) {
         self.execute(&format!(
@@ -143,88 +155,6 @@ pub(crate) fn aws<'a>(endpoint: &'a str, secret: &'a str) -> [(&'a str, &'a str)
         ("AWS_ACCESS_KEY_ID", "AKIDTESTBED"),
         ("AWS_SECRET_ACCESS_KEY", AWS_KEY),
     ]
-}
-
-/// One `api` process.
-pub(crate) struct Api {
-    process: Process,
-    base: String,
-    admin: String,
-    client: reqwest::Client,
-}
-
-impl Api {
-    pub(crate) fn start(pipeline: &Pipeline, settings: &[(&str, &str)]) -> Self {
-        let url = pipeline.url_as("market_data_api");
-        let own = [("FDA_DATABASE__URL", url.as_str())];
-        let address = |port| format!("{}:{port}", Ipv4Addr::LOCALHOST);
-        let (public, admin) = (ports::free().unwrap(), ports::free().unwrap());
-        let mut command = command_of("api", &["run"], &[&own, settings].concat());
-        command
-            .env("FDA_HTTP__LISTEN", address(public))
-            .env("FDA_ADMIN__LISTEN", address(admin));
-        let log = pipeline.folder().join(format!("api-at-{public}.log"));
-        Self {
-            process: Launch::new("api", command, log).start().unwrap(),
-            base: format!("http://{}", address(public)),
-            admin: format!("http://{}", address(admin)),
-            client: http::local().unwrap(),
-        }
-    }
-
-    pub(crate) fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-
-    /// Where it serves.
-    pub(crate) fn base(&self) -> &str {
-        &self.base
-    }
-
-    /// The status and text of a public path.
-    pub(crate) async fn get(&self, path: &str) -> reqwest::Result<(u16, String)> {
-        self.ask(format!("{}{path}", self.base)).await
-    }
-
-    /// The status and text of an admin path.
-    pub(crate) async fn admin(&self, path: &str) -> reqwest::Result<(u16, String)> {
-        self.ask(format!("{}{path}", self.admin)).await
-    }
-
-    async fn ask(&self, url: String) -> reqwest::Result<(u16, String)> {
-        let response = self.client.get(url).send().await?;
-        Ok((response.status().as_u16(), response.text().await?))
-    }
-
-    /// Waits until it is ready.
-    pub(crate) async fn ready(&self) {
-        self.readiness("ready", |status, _| status == 200).await;
-    }
-
-    /// Waits until it is not ready and says why in words that have `reason` in them; it is alive meanwhile.
-    pub(crate) async fn waits_for(&self, reason: &str) {
-        self.readiness(reason, |status, text| {
-            status == 503 && text.contains(reason)
-        })
-        .await;
-        assert_eq!(self.admin("/livez").await.unwrap().0, 200);
-    }
-
-    async fn readiness(&self, what: &str, enough: impl Fn(u16, &str) -> bool) {
-        let seen = eventually(what, PATIENCE, async || match self.admin("/readyz").await {
-            Ok((status, text)) if enough(status, &text) => Ok(()),
-            Ok((status, text)) => Err(format!("{status}: {text}")),
-            Err(error) => Err(error.to_string()),
-        });
-        if let Err(error) = seen.await {
-            panic!("{error:#}\n{}", tail(self.process.log(), 60));
-        }
-    }
-}
-
-/// Everything that a process has written.
-pub(crate) fn log_of(process: &Process) -> String {
-    String::from_utf8_lossy(&std::fs::read(process.log()).unwrap()).into_owned()
 }
 
 /// The authority's certificate as a file that goes with the test.

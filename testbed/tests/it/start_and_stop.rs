@@ -10,7 +10,8 @@ use testbed::{Encoding, Kafka, Postgres, Publisher, avro, eventually};
 use crate::avro::registry;
 use crate::pipeline::{PATIENCE, Pipeline};
 use crate::positions::{counts, ticks};
-use crate::worker::{Worker, run};
+use crate::program::run;
+use crate::worker::Worker;
 
 async fn connect(brokers: &str, topic: &str) -> Publisher {
     let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
@@ -126,7 +127,7 @@ async fn services_that_are_not_there_yet_are_waited_for_by_name() {
     // AND once that is there, for the database
     kafka.restart().await.unwrap();
     worker.waits_for("database: pool timed out").await;
-    let (_, reason) = worker.get("/readyz").await.unwrap();
+    let (_, reason) = worker.admin("/readyz").await.unwrap();
     assert!(!reason.contains("kafka"), "{reason}");
     // AND once both are, it works
     postgres.restart().await.unwrap();

@@ -4,8 +4,10 @@ use testbed::certificates::Authority;
 use testbed::kafka::Secured;
 use testbed::{Encoding, Kafka, Publisher, Tick};
 
-use crate::secured::{Api, Site, authority_file, servers};
-use crate::worker::{Worker, run};
+use crate::api::Api;
+use crate::program::run;
+use crate::secured::{Site, authority_file, servers};
+use crate::worker::Worker;
 
 const PASSWORD: &str = "t0ps3cret-Pa55word";
 
