@@ -172,14 +172,8 @@ impl Kafka {
 
     async fn wait(&mut self) -> Result<()> {
         let bootstrap = self.bootstrap();
-        let process = &mut self.process;
-        let ready = eventually("Kafka answers", Duration::from_mins(1), async || {
-            if let Err(dead) = process.check_alive() {
-                return Ok(Err(dead));
-            }
-            describe(&bootstrap).await.map(Ok)
-        });
-        ready.await?
+        let probe = async || describe(&bootstrap).await;
+        self.process.until("Kafka answers", probe).await
     }
 }
 

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::process::{Launch, Process};
-use crate::{eventually, http, ports, workspace};
+use crate::{http, ports, workspace};
 
 /// The region it plays. Any would do.
 pub const REGION: &str = "eu-central-1";
@@ -111,14 +110,9 @@ impl Moto {
 
     async fn wait(&mut self) -> Result<()> {
         let url = format!("{}/moto-api/", self.url());
-        let (process, client) = (&mut self.process, &self.client);
-        let ready = eventually("moto answers", Duration::from_mins(1), async || {
-            if let Err(dead) = process.check_alive() {
-                return Ok(Err(dead));
-            }
-            client.get(&url).send().await.map(|_| Ok(()))
-        });
-        ready.await?
+        let client = &self.client;
+        let probe = async || client.get(&url).send().await.map(drop);
+        self.process.until("moto answers", probe).await
     }
 }
 

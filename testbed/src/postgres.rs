@@ -139,20 +139,11 @@ impl Postgres {
 
     async fn wait(&mut self) -> Result<()> {
         let url = self.url("postgres");
-        let process = &mut self.process;
         // A server that crashed first replays its log, which may take a while.
-        let ready = eventually(
-            "PostgreSQL accepts connections",
-            Duration::from_mins(1),
-            async || {
-                if let Err(dead) = process.check_alive() {
-                    return Ok(Err(dead));
-                }
-                PgConnection::connect(&url).await.map(Ok)
-            },
-        );
+        let probe = async || PgConnection::connect(&url).await;
+        let ready = self.process.until("PostgreSQL accepts connections", probe);
         ready
-            .await??
+            .await?
             .close()
             .await
             .context("PostgreSQL closed its first connection")

@@ -5,6 +5,7 @@
 //! however it dies, the pipe closes and the shell ends the child. (A parent-death signal would need unsafe code, exists
 //! on Linux alone and fires when the starting *thread* ends.)
 
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
@@ -17,6 +18,7 @@ pub use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::eventually;
 use crate::unprivileged::Login;
 
 /// Waits for the pipe to close, then ends process `$2`: signal `$1` first, KILL after five seconds; removes `$3` if given.
@@ -27,6 +29,8 @@ for _ in 1 2 3 4 5; do kill -s 0 "$2" 2>/dev/null || break; sleep 1; done
 kill -s KILL "$2" 2>/dev/null
 if [ -n "$3" ]; then rm -rf -- "$3"; fi"#;
 
+/// How long a service may take until it answers.
+const START: Duration = Duration::from_mins(1);
 /// How much of a log is read to show its end.
 const TAIL_BYTES: i64 = 64 * 1024;
 
@@ -199,6 +203,25 @@ impl Process {
             self.name,
             self.log.display()
         )
+    }
+
+    /// Asks `probe` until it gives a value, for a minute at most, as long as the process runs.
+    ///
+    /// # Errors
+    ///
+    /// When the process has ended, with the last lines of its log, or the time is up.
+    pub async fn until<T, E, F>(&mut self, what: &str, mut probe: F) -> Result<T>
+    where
+        E: Display,
+        F: AsyncFnMut() -> Result<T, E>,
+    {
+        let answer = eventually(what, START, async || {
+            if let Err(dead) = self.check_alive() {
+                return Ok(Err(dead));
+            }
+            probe().await.map(Ok)
+        });
+        answer.await?
     }
 
     /// Sends a signal, when the process still runs.

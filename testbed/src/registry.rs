@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 
 use crate::process::{self, Launch, Process};
-use crate::{cache, eventually, http, java, ports, workspace};
+use crate::{cache, http, java, ports, workspace};
 
 /// The newest version that runs on Java 17.
 pub const VERSION: &str = "3.0.9";
@@ -84,24 +83,13 @@ impl Registry {
 
     async fn wait(&mut self) -> Result<()> {
         let url = format!("{}/subjects", self.url());
-        let process = &mut self.process;
         let client = http::local()?;
-        let ready = eventually(
-            "the schema registry answers",
-            Duration::from_mins(1),
-            async || {
-                if let Err(dead) = process.check_alive() {
-                    return Ok(Err(dead));
-                }
-                client
-                    .get(&url)
-                    .send()
-                    .await?
-                    .error_for_status()
-                    .map(|_| Ok(()))
-            },
-        );
-        ready.await?
+        let probe = async || {
+            let answer = client.get(&url).send().await?;
+            answer.error_for_status().map(drop)
+        };
+        let ready = self.process.until("the schema registry answers", probe);
+        ready.await
     }
 }
 
