@@ -1,10 +1,12 @@
 //! `testbed bench`: one worker drains a filled topic; a bare COPY of the same ticks runs beside it.
 //!
 //! Both write to the same durable server, one after the other, and both are timed from the first
-//! commit at or above 10 % to the last. What is printed is what was measured in this run.
+//! commit at or above 10 % to the last. Then the same worker follows a live feed. What is printed is
+//! what was measured in this run.
 
 mod copy;
 mod feed;
+mod live;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -31,6 +33,12 @@ pub struct Bench {
     /// Partitions of the topic.
     #[arg(long, default_value_t = 4)]
     pub partitions: i32,
+    /// Ticks a second of the live feed that follows.
+    #[arg(long, default_value_t = 10_000)]
+    pub live_rate: u32,
+    /// Its length.
+    #[arg(long, default_value_t = 20)]
+    pub live_seconds: u32,
     /// Seed of the feed.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -91,12 +99,13 @@ pub async fn bench(options: &Bench) -> Result<()> {
     let server = start_server().await?;
     let kafka = Kafka::start().await?;
     kafka.create_topic("ticks", options.partitions).await?;
-    publish(&kafka, options).await?;
+    let publisher = publish(&kafka, options).await?;
 
     let copies = copy::run(&server, options).await?;
     let url = server.create_database("bench").await?;
     migrate(&url).await?;
-    let mut worker = start_worker(&server, &kafka)?;
+    let admin = format!("127.0.0.1:{}", ports::free()?);
+    let mut worker = start_worker(&server, &kafka, &admin)?;
     let mut db = PgConnection::connect(&url).await?;
     let drained = drain(&mut worker, &mut db, total).await?;
     let peak = peak_memory_kib(&worker)?;
@@ -125,6 +134,9 @@ pub async fn bench(options: &Bench) -> Result<()> {
         },
     )
     .await?;
+    println!("live feed of {} ticks/s", options.live_rate);
+    let live = live::run(&publisher, &mut db, &admin, options).await?;
+    let total = total + u64::from(options.live_rate * options.live_seconds);
     worker.stop(Duration::from_secs(10));
     let stored: i64 =
         sqlx::query_scalar("select coalesce(sum(count), 0)::bigint from market_data.tick_blocks")
@@ -138,7 +150,6 @@ pub async fn bench(options: &Bench) -> Result<()> {
         .await?;
     let merged = stored_bytes(&mut db).await?;
     let row = copies.bytes;
-    let each = |bytes: i64| format!("{:.1}", f64_of(bytes) / f64_of(stored));
 
     println!();
     println!(
@@ -160,18 +171,34 @@ pub async fn bench(options: &Bench) -> Result<()> {
         f64_of(peak) * 1024.0 / 1e6
     );
     println!(
-        "stored, index included, as drained   {:>9} bytes/tick",
-        each(before_merge)
+        "stored, index included, as drained   {:>9.1} bytes/tick",
+        f64_of(before_merge) / f64::from(options.ticks)
     );
     println!(
-        "stored, merged and vacuumed          {:>9} bytes/tick",
-        each(merged)
+        "stored, merged and vacuumed          {:>9.1} bytes/tick",
+        f64_of(merged) / f64_of(stored)
     );
     println!(
-        "a row a tick                         {:>9} bytes/tick",
-        each(row)
+        "a row a tick                         {:>9.1} bytes/tick",
+        f64_of(row) / f64::from(options.ticks)
+    );
+    println!(
+        "live, from send to commit            {:>9.1} ms (median), {:.1} ms (99 of 100), at {:.0} ticks/s",
+        milliseconds(live.wait(0.5)),
+        milliseconds(live.wait(0.99)),
+        live.rate
+    );
+    println!(
+        "live, a batch                        {:>9.1} ms, {:.0} ticks, {:.0} bytes of WAL a tick",
+        milliseconds(live.batch),
+        live.ticks_a_batch,
+        live.wal_bytes_a_tick
     );
     Ok(())
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sizes far below 2^53")]
@@ -197,10 +224,10 @@ async fn start_server() -> Result<Postgres> {
     .await
 }
 
-async fn publish(kafka: &Kafka, options: &Bench) -> Result<()> {
+async fn publish(kafka: &Kafka, options: &Bench) -> Result<Publisher> {
     let publisher = Publisher::connect(&kafka.bootstrap(), "ticks")?;
     let begun = Instant::now();
-    for (number, tick) in Feed::new(options).enumerate() {
+    for (number, tick) in Feed::new(options, 0).enumerate() {
         publisher.send(&tick.message(), Encoding::Json)?;
         if number % 500_000 == 0 {
             println!("{number} ticks published");
@@ -212,7 +239,7 @@ async fn publish(kafka: &Kafka, options: &Bench) -> Result<()> {
         delivered.count,
         begun.elapsed().as_secs_f64()
     );
-    Ok(())
+    Ok(publisher)
 }
 
 async fn migrate(url: &str) -> Result<()> {
@@ -222,7 +249,7 @@ async fn migrate(url: &str) -> Result<()> {
 }
 
 /// The worker, with its default configuration.
-fn start_worker(server: &Postgres, kafka: &Kafka) -> Result<Process> {
+fn start_worker(server: &Postgres, kafka: &Kafka, admin: &str) -> Result<Process> {
     let mut command = Command::new(workspace::binary("ingest")?);
     command
         .arg("run")
@@ -231,7 +258,7 @@ fn start_worker(server: &Postgres, kafka: &Kafka) -> Result<Process> {
             "FDA_DATABASE__URL",
             server.url_as("market_data_ingest", "bench"),
         )
-        .env("FDA_ADMIN__LISTEN", format!("127.0.0.1:{}", ports::free()?));
+        .env("FDA_ADMIN__LISTEN", admin);
     Launch::new(
         "ingest",
         command,
@@ -245,12 +272,7 @@ async fn drain(worker: &mut Process, db: &mut PgConnection, total: u64) -> Resul
     let mut samples = Vec::new();
     let deadline = Instant::now() + Duration::from_mins(5);
     loop {
-        let stored: i64 = sqlx::query_scalar(
-            "select coalesce(sum(next_offset), 0)::bigint from market_data.ingest_offsets",
-        )
-        .fetch_one(&mut *db)
-        .await?;
-        let stored = u64::try_from(stored)?;
+        let stored = stored(db).await?;
         samples.push((Instant::now(), stored));
         if stored >= total {
             return Rate::of(&samples, total);
@@ -264,6 +286,16 @@ async fn drain(worker: &mut Process, db: &mut PgConnection, total: u64) -> Resul
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Ticks whose batches are committed.
+async fn stored(db: &mut PgConnection) -> Result<u64> {
+    let stored: i64 = sqlx::query_scalar(
+        "select coalesce(sum(next_offset), 0)::bigint from market_data.ingest_offsets",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(u64::try_from(stored)?)
 }
 
 /// The most memory that the process has held, in KiB, as Linux counts it.

@@ -302,7 +302,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  {{- $.Files.Get $path | nindent 2 }}
+  {{- $.Files.Get $path | replace "runbook_url: " (print "runbook_url: " $.Values.prometheusRule.runbooks) | nindent 2 }}
 {{- end }}
 {{- end -}}
 

@@ -43,11 +43,14 @@ pub(super) struct Feed {
     prices: Vec<i64>,
     sequences: Vec<i64>,
     next: u32,
-    total: u32,
+    /// Trades within the hour.
+    hour: u32,
+    end: u32,
 }
 
 impl Feed {
-    pub(super) fn new(options: &Bench) -> Self {
+    /// The trades of the hour, and `more` at the same pace after it.
+    pub(super) fn new(options: &Bench, more: u32) -> Self {
         let mut random = StdRng::seed_from_u64(options.seed);
         let mut sum = 0.0;
         let weights = (1..=options.symbols)
@@ -65,7 +68,8 @@ impl Feed {
             prices,
             sequences: vec![0; usize::from(options.symbols)],
             next: 0,
-            total: options.ticks,
+            hour: options.ticks,
+            end: options.ticks + more,
         }
     }
 }
@@ -74,7 +78,7 @@ impl Iterator for Feed {
     type Item = Trade;
 
     fn next(&mut self) -> Option<Trade> {
-        if self.next == self.total {
+        if self.next == self.end {
             return None;
         }
         let number = i64::from(self.next);
@@ -86,7 +90,7 @@ impl Iterator for Feed {
         self.sequences[symbol] += 1;
         Some(Trade {
             symbol: u16::try_from(symbol).unwrap_or(u16::MAX),
-            time: START + number * HOUR / i64::from(self.total),
+            time: START + number * HOUR / i64::from(self.hour),
             sequence: self.sequences[symbol],
             cents: self.prices[symbol],
             size: self.random.random_range(1..=20) * 100,
