@@ -134,6 +134,11 @@ pub async fn bench(options: &Bench) -> Result<()> {
         },
     )
     .await?;
+    sqlx::query("vacuum full market_data.tick_blocks")
+        .execute(&mut db)
+        .await?;
+    let merged = stored_bytes(&mut db).await?;
+
     println!("live feed of {} ticks/s", options.live_rate);
     let live = live::run(&publisher, &mut db, &admin, options).await?;
     let total = total + u64::from(options.live_rate * options.live_seconds);
@@ -145,10 +150,6 @@ pub async fn bench(options: &Bench) -> Result<()> {
     if u64::try_from(stored) != Ok(total) {
         bail!("{stored} ticks are stored, {total} were published");
     }
-    sqlx::query("vacuum full market_data.tick_blocks")
-        .execute(&mut db)
-        .await?;
-    let merged = stored_bytes(&mut db).await?;
     let row = copies.bytes;
 
     println!();
@@ -176,7 +177,7 @@ pub async fn bench(options: &Bench) -> Result<()> {
     );
     println!(
         "stored, merged and vacuumed          {:>9.1} bytes/tick",
-        f64_of(merged) / f64_of(stored)
+        f64_of(merged) / f64::from(options.ticks)
     );
     println!(
         "a row a tick                         {:>9.1} bytes/tick",

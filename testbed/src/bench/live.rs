@@ -42,7 +42,8 @@ impl Live {
     }
 }
 
-/// Sends the ticks of the feed after its first `options.ticks`, at an even rate, and watches the stored positions.
+/// Sends the ticks of the feed after its first `options.ticks`, as of now and at an even rate, and watches the stored
+/// positions.
 pub(super) async fn run(
     publisher: &Publisher,
     db: &mut PgConnection,
@@ -64,8 +65,9 @@ pub(super) async fn run(
         let due = begun.elapsed().as_secs_f64() * f64::from(options.live_rate);
         let due = (due as u64).min(u64::from(count));
         while ((waits.len() + sent.len()) as u64) < due {
-            let trade = feed.next().context("the feed ended early")?;
+            let mut trade = feed.next().context("the feed ended early")?;
             last_sent = Instant::now();
+            trade.time = chrono::Utc::now().timestamp_micros();
             sent.push_back(last_sent);
             publisher.send(&trade.message(), Encoding::Json)?;
         }
@@ -80,7 +82,7 @@ pub(super) async fn run(
         if seen > deadline {
             bail!("{stored} of {end} ticks are stored, long after the last was sent");
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     waits.sort_unstable();
     let (batches_after, seconds_after) = self::batches(admin).await?;
