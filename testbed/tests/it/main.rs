@@ -10,6 +10,7 @@ mod crash;
 mod dead_letters;
 mod exactness;
 mod history;
+mod leaks;
 mod migrations;
 mod monitoring;
 mod nginx;
