@@ -18,8 +18,9 @@ promtool check rules charts/*/rules/*.yaml
 promtool test rules testbed/ops/rules/*.yaml
 
 echo 'Scraping the running programs'
-cargo build --locked --package ingest --package api
-MONITORING_EXPOSITION=$exposition cargo test --locked --package testbed --test it monitoring::metrics
+# The whole workspace, as in `make test`: for a single package cargo builds its dependencies anew, with fewer features.
+cargo build --workspace --locked
+MONITORING_EXPOSITION=$exposition cargo test --workspace --locked --test it monitoring::metrics
 for program in ingest api; do
     promtool check metrics <"$exposition/$program.prom"
 done
