@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the images. Their tag, and their version label, is IMAGE_TAG, `local` by default.
+# Builds the images. Their tag, and their version label, is IMAGE_TAG, `local` by default; IMAGE_LTO=false makes them sooner,
+# and a little slower.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +13,7 @@ labels=(
     --build-arg "SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)"
 )
 for name in ingest api testbed; do
-    docker build "${labels[@]}" --file docker/Dockerfile --target "$name" --tag "financial-data-$name:$tag" .
+    docker build "${labels[@]}" --build-arg "LTO=${IMAGE_LTO:-thin}" \
+        --file docker/Dockerfile --target "$name" --tag "financial-data-$name:$tag" .
 done
 docker build "${labels[@]}" --file docker/nginx/Dockerfile --tag "financial-data-nginx:$tag" .

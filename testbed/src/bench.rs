@@ -150,8 +150,37 @@ pub async fn bench(options: &Bench) -> Result<()> {
     if u64::try_from(stored) != Ok(total) {
         bail!("{stored} ticks are stored, {total} were published");
     }
-    let row = copies.bytes;
+    print(
+        options,
+        &Figures {
+            copies,
+            drained,
+            peak,
+            before_merge,
+            merged,
+            live,
+        },
+    );
+    Ok(())
+}
 
+/// What was measured; sizes in bytes, the peak in KiB.
+struct Figures {
+    copies: copy::Copies,
+    drained: Rate,
+    peak: i64,
+    before_merge: i64,
+    merged: i64,
+    live: live::Live,
+}
+
+fn print(options: &Bench, figures: &Figures) {
+    let Figures {
+        copies,
+        drained,
+        live,
+        ..
+    } = figures;
     println!();
     println!(
         "worker, Kafka to committed candles   {:>9.0} ticks/s",
@@ -169,19 +198,19 @@ pub async fn bench(options: &Bench) -> Result<()> {
     );
     println!(
         "worker's peak memory                 {:>9.1} MB",
-        f64_of(peak) * 1024.0 / 1e6
+        f64_of(figures.peak) * 1024.0 / 1e6
     );
     println!(
         "stored, index included, as drained   {:>9.1} bytes/tick",
-        f64_of(before_merge) / f64::from(options.ticks)
+        f64_of(figures.before_merge) / f64::from(options.ticks)
     );
     println!(
         "stored, merged and vacuumed          {:>9.1} bytes/tick",
-        f64_of(merged) / f64::from(options.ticks)
+        f64_of(figures.merged) / f64::from(options.ticks)
     );
     println!(
         "a row a tick                         {:>9.1} bytes/tick",
-        f64_of(row) / f64::from(options.ticks)
+        f64_of(copies.bytes) / f64::from(options.ticks)
     );
     println!(
         "live, from send to commit            {:>9.1} ms (median), {:.1} ms (99 of 100), at {:.0} ticks/s",
@@ -195,7 +224,6 @@ pub async fn bench(options: &Bench) -> Result<()> {
         live.ticks_a_batch,
         live.wal_bytes_a_tick
     );
-    Ok(())
 }
 
 fn milliseconds(time: Duration) -> f64 {

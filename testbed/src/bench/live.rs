@@ -62,9 +62,9 @@ pub(super) async fn run(
     let deadline = begun + Duration::from_secs(u64::from(options.live_seconds) * 3 + 30);
     let mut last_sent = begun;
     while stored < end {
-        let due = begun.elapsed().as_secs_f64() * f64::from(options.live_rate);
-        let due = (due as u64).min(u64::from(count));
-        while ((waits.len() + sent.len()) as u64) < due {
+        let due = begun.elapsed().as_millis() * u128::from(options.live_rate) / 1000;
+        let due = due.min(count.into());
+        while ((waits.len() + sent.len()) as u128) < due {
             let mut trade = feed.next().context("the feed ended early")?;
             last_sent = Instant::now();
             trade.time = chrono::Utc::now().timestamp_micros();
