@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the images. Their tag, and their version label, is IMAGE_TAG, `local` by default; IMAGE_LTO=false makes them sooner,
-# and a little slower.
+# Builds the images. Their tag, and their version label, is IMAGE_TAG, `local` by default. IMAGE_LTO=false leaves out
+# link-time optimisation across crates.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

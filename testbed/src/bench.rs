@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, value_parser};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::process::{self, Launch, Process};
@@ -34,14 +34,21 @@ pub struct Bench {
     #[arg(long, default_value_t = 4)]
     pub partitions: i32,
     /// Ticks a second of the live feed that follows.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=100_000))]
     pub live_rate: u32,
     /// Its length.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = value_parser!(u32).range(1..=3_600))]
     pub live_seconds: u32,
     /// Seed of the feed.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+impl Bench {
+    /// Ticks of the live feed.
+    const fn live_ticks(&self) -> u32 {
+        self.live_rate * self.live_seconds
+    }
 }
 
 /// Timed from the first commit at or above this share.
@@ -141,7 +148,7 @@ pub async fn bench(options: &Bench) -> Result<()> {
 
     println!("live feed of {} ticks/s", options.live_rate);
     let live = live::run(&publisher, &mut db, &admin, options).await?;
-    let total = total + u64::from(options.live_rate * options.live_seconds);
+    let total = total + u64::from(options.live_ticks());
     worker.stop(Duration::from_secs(10));
     let stored: i64 =
         sqlx::query_scalar("select coalesce(sum(count), 0)::bigint from market_data.tick_blocks")
@@ -214,8 +221,8 @@ fn print(options: &Bench, figures: &Figures) {
     );
     println!(
         "live, from send to commit            {:>9.1} ms (median), {:.1} ms (99 of 100), at {:.0} ticks/s",
-        milliseconds(live.wait(0.5)),
-        milliseconds(live.wait(0.99)),
+        milliseconds(live.wait(50)),
+        milliseconds(live.wait(99)),
         live.rate
     );
     println!(
@@ -256,7 +263,7 @@ async fn start_server() -> Result<Postgres> {
 async fn publish(kafka: &Kafka, options: &Bench) -> Result<Publisher> {
     let publisher = Publisher::connect(&kafka.bootstrap(), "ticks")?;
     let begun = Instant::now();
-    for (number, tick) in Feed::new(options, 0).enumerate() {
+    for (number, tick) in Feed::new(options).take(options.ticks as usize).enumerate() {
         publisher.send(&tick.message(), Encoding::Json)?;
         if number % 500_000 == 0 {
             println!("{number} ticks published");

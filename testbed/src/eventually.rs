@@ -31,3 +31,26 @@ where
         tokio::time::sleep(PAUSE).await;
     }
 }
+
+/// The same for what a program must come to: when `alive` fails there is nothing more to wait for.
+///
+/// # Errors
+///
+/// What `alive` says, or when `limit` has passed.
+pub async fn eventually_while<T, E, A, F>(
+    what: &str,
+    limit: Duration,
+    mut alive: A,
+    mut probe: F,
+) -> Result<T>
+where
+    E: Display,
+    A: FnMut() -> Result<()>,
+    F: AsyncFnMut() -> Result<T, E>,
+{
+    let answer = eventually(what, limit, async || match alive() {
+        Ok(()) => probe().await.map(Ok),
+        Err(dead) => Ok(Err(dead)),
+    });
+    answer.await?
+}

@@ -1,4 +1,4 @@
-//! HTTP clients.
+//! HTTP clients, and what they read of metrics.
 //!
 //! reqwest is built here without a TLS library of its own, and panics when none was chosen: every client is made here,
 //! after choosing one.
@@ -25,6 +25,14 @@ pub fn local() -> Result<Client> {
         .no_proxy()
         .build()
         .context("cannot make an HTTP client")
+}
+
+/// The value of a series in a text of metrics, such as `ingest_messages_total{outcome="added"}`.
+pub fn metric(exposition: &str, series: &str) -> Option<f64> {
+    exposition.lines().find_map(|line| {
+        let value = line.strip_prefix(series)?.strip_prefix(' ')?;
+        value.trim().parse().ok()
+    })
 }
 
 fn choose_tls() {

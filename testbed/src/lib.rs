@@ -35,7 +35,7 @@ pub mod workspace;
 
 mod java;
 
-pub use eventually::eventually;
+pub use eventually::{eventually, eventually_while};
 pub use kafka::Kafka;
 pub use mock_kafka::MockKafka;
 pub use moto::Moto;

@@ -18,7 +18,7 @@ pub use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::eventually;
+use crate::eventually_while;
 use crate::unprivileged::Login;
 
 /// Waits for the pipe to close, then ends process `$2`: signal `$1` first, KILL after five seconds; removes `$3` if given.
@@ -210,18 +210,12 @@ impl Process {
     /// # Errors
     ///
     /// When the process has ended, with the last lines of its log, or the time is up.
-    pub async fn until<T, E, F>(&mut self, what: &str, mut probe: F) -> Result<T>
+    pub async fn until<T, E, F>(&mut self, what: &str, probe: F) -> Result<T>
     where
         E: Display,
         F: AsyncFnMut() -> Result<T, E>,
     {
-        let answer = eventually(what, START, async || {
-            if let Err(dead) = self.check_alive() {
-                return Ok(Err(dead));
-            }
-            probe().await.map(Ok)
-        });
-        answer.await?
+        eventually_while(what, START, || self.check_alive(), probe).await
     }
 
     /// Sends a signal, when the process still runs.

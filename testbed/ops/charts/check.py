@@ -57,7 +57,9 @@ def renderings():
                 continue
             (OUT / f"{chart}-{feature}.yaml").write_text(text)
             embeds = {"prometheus-rule": ["rules"], "dashboards": ["dashboards"], "everything": ["rules", "dashboards"]}
-            check_all(chart, where, docs, embeds.get(feature, ()))
+            values = load(path.read_text()) if path else {}
+            runbooks = values.get("prometheusRule", {}).get("runbooks", "")
+            check_all(chart, where, docs, embeds.get(feature, ()), runbooks)
             for place, want in expected.get(feature, {}).items():
                 found = find(docs, place)
                 check(found == want, f"{where}: {place} is {found!r}, not {want!r}")

@@ -128,7 +128,7 @@ def check_hooks(where, docs):
             check(any(kind == "NetworkPolicy" for kind, _ in needs), f"{where}: the migration has no NetworkPolicy")
 
 
-def check_all(chart, where, docs, embeds=()):
+def check_all(chart, where, docs, embeds=(), runbooks=""):
     """`embeds` are the folders of the chart whose files must be in it."""
     names = [(doc["kind"], doc["metadata"]["name"]) for doc in docs]
     check(len(names) == len(set(names)), f"{where}: a name twice: {names}")
@@ -169,10 +169,6 @@ def check_all(chart, where, docs, embeds=()):
             check(len(chosen) == 1 and chosen[0].endswith("-metrics"), f"{where}: the ServiceMonitor selects {chosen}")
     check_hooks(where, docs)
     # The chart's files are embedded as they are, but for where runbooks can be read.
-    runbooks = ""
-    if where.endswith(" prometheus-rule"):
-        values = yaml.safe_load((ROOT / "charts" / chart / "ci" / "prometheus-rule-values.yaml").read_text())
-        runbooks = values["prometheusRule"]["runbooks"]
     for kind, folder, embedded in (
         ("PrometheusRule", "rules", lambda doc: doc["spec"]),
         ("ConfigMap", "dashboards", lambda doc: json.loads(next(iter(doc["data"].values())))),

@@ -30,7 +30,7 @@ pub(super) struct Copies {
 pub(super) async fn run(server: &Postgres, options: &Bench) -> Result<Copies> {
     let url = server.create_database("bench_copy").await?;
     let mut db = PgConnection::connect(&url).await?;
-    let mut trades: Vec<Trade> = Feed::new(options, 0).collect();
+    let mut trades: Vec<Trade> = Feed::new(options).take(options.ticks as usize).collect();
     for chunk in trades.chunks_mut(CHUNK) {
         chunk.sort_by_key(key);
     }

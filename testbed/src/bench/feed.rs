@@ -35,7 +35,7 @@ impl Trade {
     }
 }
 
-/// An iterator of trades.
+/// An iterator of trades, without an end; `ticks` of them make an hour.
 pub(super) struct Feed {
     random: StdRng,
     /// Cumulated weights of the symbols: 1/1, 1/2, 1/3 …
@@ -43,14 +43,12 @@ pub(super) struct Feed {
     prices: Vec<i64>,
     sequences: Vec<i64>,
     next: u32,
-    /// Trades within the hour.
+    /// Trades an hour.
     hour: u32,
-    end: u32,
 }
 
 impl Feed {
-    /// The trades of the hour, and `more` at the same pace after it.
-    pub(super) fn new(options: &Bench, more: u32) -> Self {
+    pub(super) fn new(options: &Bench) -> Self {
         let mut random = StdRng::seed_from_u64(options.seed);
         let mut sum = 0.0;
         let weights = (1..=options.symbols)
@@ -69,7 +67,6 @@ impl Feed {
             sequences: vec![0; usize::from(options.symbols)],
             next: 0,
             hour: options.ticks,
-            end: options.ticks + more,
         }
     }
 }
@@ -78,9 +75,6 @@ impl Iterator for Feed {
     type Item = Trade;
 
     fn next(&mut self) -> Option<Trade> {
-        if self.next == self.end {
-            return None;
-        }
         let number = i64::from(self.next);
         self.next += 1;
         let last = self.weights.last().copied().unwrap_or_default();

@@ -26,19 +26,10 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// The wait that a share of the ticks does not exceed.
-    pub(super) fn wait(&self, share: f64) -> Duration {
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index below a few million"
-        )]
-        let index = (self.waits.len() as f64 * share) as usize;
-        self.waits
-            .get(index.min(self.waits.len().saturating_sub(1)))
-            .copied()
-            .unwrap_or_default()
+    /// The wait that so many of 100 ticks do not exceed.
+    pub(super) fn wait(&self, percent: usize) -> Duration {
+        let index = self.waits.len() * percent / 100;
+        self.waits.get(index).copied().unwrap_or_default()
     }
 }
 
@@ -50,8 +41,8 @@ pub(super) async fn run(
     admin: &str,
     options: &Bench,
 ) -> Result<Live> {
-    let count = options.live_rate * options.live_seconds;
-    let mut feed = Feed::new(options, count).skip(options.ticks as usize);
+    let count = options.live_ticks();
+    let mut feed = Feed::new(options).skip(options.ticks as usize);
     let mut stored = u64::from(options.ticks);
     let end = stored + u64::from(count);
     let (batches, seconds) = batches(admin).await?;
@@ -100,14 +91,13 @@ pub(super) async fn run(
 async fn batches(admin: &str) -> Result<(f64, f64)> {
     let url = format!("http://{admin}/metrics");
     let text = http::local()?.get(url).send().await?.text().await?;
-    let value = |name: &str| -> Result<f64> {
-        let line = text.lines().find(|line| line.starts_with(name));
-        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-        value.with_context(|| format!("the worker's metrics have no {name}"))
+    let value = |series: &str| {
+        let value = http::metric(&text, series);
+        value.with_context(|| format!("the worker's metrics have no {series}"))
     };
     Ok((
-        value("ingest_batch_duration_seconds_count ")?,
-        value("ingest_batch_duration_seconds_sum ")?,
+        value("ingest_batch_duration_seconds_count")?,
+        value("ingest_batch_duration_seconds_sum")?,
     ))
 }
 

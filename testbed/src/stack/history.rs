@@ -11,7 +11,7 @@ use super::parts::Programs;
 use crate::publish::{self, Reading};
 use crate::publisher::{Delivered, Encoding, Publisher};
 use crate::tick::Tick;
-use crate::{eventually, workspace};
+use crate::{eventually_while, workspace};
 
 /// Ticks between two waits; some 120 bytes each, so that a partition never holds more than a quarter of what it keeps.
 const CHUNK: usize = 8_000;
@@ -95,13 +95,11 @@ async fn wait_until_stored(
     delivered: &Delivered,
     programs: &mut Programs,
 ) -> Result<()> {
-    let stored = eventually(
+    eventually_while(
         "ingest stores the history",
         Duration::from_mins(2),
+        || programs.check_alive(),
         async || {
-            if let Err(dead) = programs.check_alive() {
-                return Ok(Err(dead));
-            }
             for (partition, end) in &delivered.ends {
                 let next: Option<i64> = sqlx::query_scalar(
                 r#"select max(next_offset) from market_data.ingest_offsets where topic = $1 and "partition" = $2"#,
@@ -117,8 +115,8 @@ async fn wait_until_stored(
                     ));
                 }
             }
-            Ok(Ok(()))
+            Ok(())
         },
-    );
-    stored.await?
+    )
+    .await
 }

@@ -11,7 +11,7 @@ use crate::nginx::Nginx;
 use crate::postgres::{self, Options, Postgres};
 use crate::process::{self, Launch, Process, Signal};
 use crate::publisher::Publisher;
-use crate::{MockKafka, eventually, http, kafka, ports, workspace};
+use crate::{MockKafka, eventually_while, http, kafka, ports, workspace};
 
 const DATABASE: &str = "financial_data";
 /// Several, so that the stack shows what a real one does, and few enough to read.
@@ -202,20 +202,18 @@ impl Programs {
         for (name, port) in [("ingest", self.ingest_admin), ("api", self.api_admin)] {
             let url = format!("http://127.0.0.1:{port}/readyz");
             let what = format!("{name} is ready ({url})");
-            let ready = eventually(&what, Duration::from_mins(1), async || {
-                if let Err(dead) = self.check_alive() {
-                    return Ok(Err(dead));
-                }
+            let probe = async || {
                 let response = client.get(&url).send().await.map_err(|e| anyhow!(e))?;
                 let status = response.status();
                 let text = response.text().await.unwrap_or_default();
                 if status.is_success() {
-                    Ok(Ok(()))
+                    Ok(())
                 } else {
                     Err(anyhow!("{status} {text}"))
                 }
-            });
-            ready.await??;
+            };
+            let limit = Duration::from_mins(1);
+            eventually_while(&what, limit, || self.check_alive(), probe).await?;
         }
         Ok(())
     }

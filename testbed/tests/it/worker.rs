@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
 
-use testbed::eventually;
+use testbed::{eventually, http};
 
 use crate::pipeline::{PATIENCE, Pipeline};
 use crate::program::Program;
@@ -46,15 +46,7 @@ impl Worker {
     /// The value of a series, such as `ingest_messages_total{outcome="added"}`.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let (_, text) = self.admin("/metrics").await.unwrap();
-        text.lines()
-            .find_map(|line| {
-                line.strip_prefix(series)?
-                    .strip_prefix(' ')?
-                    .trim()
-                    .parse()
-                    .ok()
-            })
-            .unwrap_or_else(|| panic!("no series {series} in\n{text}"))
+        http::metric(&text, series).unwrap_or_else(|| panic!("no series {series} in\n{text}"))
     }
 
     /// Waits until a series has a value that will do.
