@@ -29,6 +29,8 @@ lint: tools ## clippy with warnings denied
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 clean-data: ## remove what `make run` has stored
+	@! { pid=$$(cat data/run.lock 2>/dev/null) && [ -n "$$pid" ] && kill -0 "$$pid" 2>/dev/null; } \
+		|| { echo "make run (process $$pid) uses data: stop it first"; exit 1; }
 	rm -rf "$$(readlink -f data/postgres 2>/dev/null)" data
 
 up: ## the stack in containers, as in production; HTTP_PORT=80

@@ -81,11 +81,24 @@ fn one_by_one<T: DeserializeOwned>(
         let alone = config::Config::builder().set_override(&key, value.clone())?;
         match alone.build()?.try_deserialize::<T>() {
             Ok(_) => sound = sound.set_override(&key, value)?,
-            Err(error) => faults.push(format!("{key}: {error}")),
+            Err(error) => {
+                let reason = allowed_names::<T>(&key, value).unwrap_or_else(|| error.to_string());
+                faults.push(format!("{key}: {reason}"));
+            }
         }
     }
     faults.sort_unstable();
     Ok((sound.build()?.try_deserialize()?, faults))
+}
+
+/// When a value is none of the names that its key takes: what serde says, which lists them. The crate's own text does not.
+fn allowed_names<T: DeserializeOwned>(key: &str, value: config::Value) -> Option<String> {
+    let value: serde_json::Value = value.try_deserialize().ok()?;
+    let whole = key
+        .rsplit('.')
+        .fold(value, |value, name| serde_json::json!({ name: value }));
+    let error = serde_json::from_value::<T>(whole).err()?.to_string();
+    error.starts_with("unknown variant").then_some(error)
 }
 
 /// A database URL whose password never prints.

@@ -66,7 +66,7 @@ for chart in ingest api; do
 done
 
 echo "Values, schemas, labels, what is rendered"
-cargo build --quiet --workspace --locked
+cargo test --quiet --workspace --locked --no-run
 mkdir "$work/rendered"
 "$python" testbed/ops/charts/check.py "$helm" "${CARGO_TARGET_DIR:-target}/debug" "$work/rendered"
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, TimeZone as _, Utc};
 use chrono_tz::{GapInfo, Tz};
+use num_bigint::Sign;
 
 use crate::decimal;
 use crate::table::{Row, Table};
@@ -30,6 +31,21 @@ pub struct Bar {
 }
 
 impl Bar {
+    /// Fails when no four trades make such a bar: the candle would then be another one.
+    fn check(&self) -> Result<()> {
+        let [open, high, low, close, volume] =
+            [&self.open, &self.high, &self.low, &self.close, &self.volume]
+                .map(|text| decimal::units(text));
+        let (open, high, low, close, volume) = (open?, high?, low?, close?, volume?);
+        ensure!(low.sign() == Sign::Plus, "a price must be above 0");
+        ensure!(volume.sign() != Sign::Minus, "the volume is below 0");
+        for (name, price) in [("open", &open), ("close", &close)] {
+            ensure!(*price <= high, "`{name}` is above `high`: this is no bar");
+            ensure!(*price >= low, "`{name}` is below `low`: this is no bar");
+        }
+        Ok(())
+    }
+
     /// Open, high, low and close, in that order, at the day's first instant, numbered 1 to 4; the close carries the volume.
     ///
     /// # Errors
@@ -117,7 +133,7 @@ impl Bars {
                 },
             )
         };
-        Ok(Bar {
+        let bar = Bar {
             symbol: row.text(symbol, "symbol")?.to_owned(),
             date: row.parse(date, "date", |text| {
                 text.parse()
@@ -128,7 +144,9 @@ impl Bars {
             low: price(low, "low")?,
             close: price(close, "close")?,
             volume: row.parse(volume, "volume", decimal::plain)?,
-        })
+        };
+        bar.check().with_context(|| row.place().to_owned())?;
+        Ok(bar)
     }
 }
 
@@ -220,6 +238,26 @@ mod tests {
                 "short",
                 "A,2020-01-02,1,1,1\n",
                 ["short.csv:3", "5 columns", "7"],
+            ),
+            (
+                "above",
+                "A,2020-01-02,2,1,1,1,1\n",
+                ["above.csv:3", "`open`", "above `high`"],
+            ),
+            (
+                "below",
+                "A,2020-01-02,2,3,1.5,1.25,1\n",
+                ["below.csv:3", "`close`", "below `low`"],
+            ),
+            (
+                "free",
+                "A,2020-01-02,1,1,0,1,1\n",
+                ["free.csv:3", "price", "above 0"],
+            ),
+            (
+                "sold",
+                "A,2020-01-02,1,1,1,1,-1\n",
+                ["sold.csv:3", "volume", "below 0"],
             ),
         ] {
             let error = format!(

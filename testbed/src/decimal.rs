@@ -61,8 +61,17 @@ pub fn float32(text: &str) -> Result<String> {
 ///
 /// # Errors
 ///
-/// When the text is not a plain decimal number or has more decimals.
+/// As [`units`].
 pub fn unscaled(text: &str) -> Result<Vec<u8>> {
+    Ok(units(text)?.to_signed_bytes_be())
+}
+
+/// The number times ten to the power of [`AVRO_SCALE`].
+///
+/// # Errors
+///
+/// When the text is not a plain decimal number or has more decimals.
+pub fn units(text: &str) -> Result<BigInt> {
     let Parts {
         negative,
         whole,
@@ -76,9 +85,7 @@ pub fn unscaled(text: &str) -> Result<Vec<u8>> {
         "{}{whole}{fraction:0<AVRO_SCALE$}",
         if negative { "-" } else { "" }
     );
-    let number = BigInt::parse_bytes(digits.as_bytes(), 10)
-        .with_context(|| format!("`{text}` is not a number"))?;
-    Ok(number.to_signed_bytes_be())
+    BigInt::parse_bytes(digits.as_bytes(), 10).with_context(|| format!("`{text}` is not a number"))
 }
 
 #[cfg(test)]

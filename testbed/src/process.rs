@@ -15,18 +15,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 pub use nix::sys::signal::Signal;
-use nix::sys::signal::kill;
+use nix::sys::signal::{kill, killpg};
 use nix::unistd::Pid;
 
 use crate::eventually_while;
 use crate::unprivileged::Login;
 
-/// Waits for the pipe to close, then ends process `$2`: signal `$1` first, KILL after five seconds; removes `$3` if given.
+/// Waits for the pipe to close, then ends process `$2`: signal `$1` first, KILL after five seconds, and KILL for what is
+/// left of its group; removes `$3` if given.
 const WATCHDOG: &str = r#"trap "" HUP INT TERM
 read -r _
 kill -s "$1" "$2" 2>/dev/null
 for _ in 1 2 3 4 5; do kill -s 0 "$2" 2>/dev/null || break; sleep 1; done
-kill -s KILL "$2" 2>/dev/null
+kill -s KILL "$2" "-$2" 2>/dev/null
 if [ -n "$3" ]; then rm -rf -- "$3"; fi"#;
 
 /// How long a service may take until it answers.
@@ -177,6 +178,8 @@ impl Process {
                 .try_wait()
                 .with_context(|| format!("cannot ask after {}", self.name))?;
             if self.status.is_some() {
+                // What it started and left behind when it crashed, such as nginx's workers.
+                let _none = killpg(Pid::from_raw(self.pid().cast_signed()), Signal::SIGKILL);
                 self.unwatch();
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message as _};
 
@@ -114,19 +115,20 @@ impl Publisher {
             .set("partitioner", "murmur2_random")
             .create_with_context(Confirmations::default())
             .context("cannot make a Kafka producer")?;
+        // Asked for by its name, a missing topic would be made by a broker that makes topics by itself.
         let metadata = producer
             .client()
-            .fetch_metadata(Some(topic), Duration::from_secs(10))
+            .fetch_metadata(None, Duration::from_secs(10))
             .with_context(|| {
                 format!("the broker {brokers} does not answer: check its address and that it runs")
             })?;
-        for found in metadata.topics() {
-            if let Some(code) = found.error() {
-                let reason = RDKafkaErrorCode::from(code);
-                bail!(
-                    "the broker {brokers} has no usable topic `{topic}` ({reason}): create it first"
-                );
-            }
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let fault = match found.map(MetadataTopic::error) {
+            None => Some("it does not exist".to_owned()),
+            Some(error) => error.map(|code| RDKafkaErrorCode::from(code).to_string()),
+        };
+        if let Some(fault) = fault {
+            bail!("the broker {brokers} has no usable topic `{topic}` ({fault}): create it first");
         }
         Ok(Self {
             producer,

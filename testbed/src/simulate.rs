@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use chrono::Utc;
 use clap::Args;
 use rand::rngs::StdRng;
@@ -18,6 +18,11 @@ use crate::publish::Target;
 use crate::publisher::{Encoding, Publisher};
 use crate::signals;
 use crate::tick::Tick;
+
+/// More than one thread can send.
+const MAX_RATE: f64 = 1e6;
+/// All names of three letters.
+const MAX_SYMBOLS: usize = 26 * 26 * 26;
 
 /// What the market is like.
 #[derive(Debug, Clone, Args)]
@@ -65,32 +70,44 @@ pub struct Simulator {
     held: Option<Tick>,
 }
 
+impl Market {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    ///
+    /// When one is out of its range.
+    pub fn check(&self) -> Result<()> {
+        let share = |number: f64| (0.0..=1.0).contains(&number);
+        ensure!(
+            (0.0..=MAX_RATE).contains(&self.rate),
+            "a rate of {} ticks a second cannot be simulated: give 0 to {MAX_RATE}",
+            self.rate
+        );
+        ensure!(
+            (1..=MAX_SYMBOLS).contains(&self.symbols),
+            "{} symbols cannot be simulated: give 1 to {MAX_SYMBOLS}",
+            self.symbols
+        );
+        ensure!(
+            share(self.disorder) && share(self.duplicates),
+            "disorder and duplicates are shares: give numbers from 0 to 1"
+        );
+        Ok(())
+    }
+}
+
 impl Simulator {
     /// A market at its opening.
     ///
     /// # Errors
     ///
-    /// When a number is out of its range.
+    /// When a number is out of its range, or the rate is 0.
     pub fn new(market: &Market) -> Result<Self> {
-        let share = |number: f64| (0.0..=1.0).contains(&number);
-        if !(market.rate.is_finite() && market.rate > 0.0) {
-            return Err(anyhow!(
-                "a rate of {} ticks a second is none: give a number above 0",
-                market.rate
-            ));
-        }
-        if market.symbols == 0 || market.symbols > 26_usize.pow(3) {
-            return Err(anyhow!(
-                "{} symbols cannot be simulated: give 1 to {}",
-                market.symbols,
-                26_usize.pow(3)
-            ));
-        }
-        if !share(market.disorder) || !share(market.duplicates) {
-            return Err(anyhow!(
-                "disorder and duplicates are shares: give numbers from 0 to 1"
-            ));
-        }
+        market.check()?;
+        ensure!(
+            market.rate > 0.0,
+            "a rate of 0 ticks a second is no market: give a number above 0"
+        );
         let mut random = StdRng::seed_from_u64(market.seed);
         let instruments = (0..market.symbols)
             .map(|number| Instrument {

@@ -3,6 +3,8 @@
 //! Everything is a child of this process but the embedded broker and the simulator, which are part of it. Data lies in
 //! one folder and survives; a run that ends, for whatever reason, leaves no process behind.
 
+mod claim;
+mod given;
 mod history;
 mod parts;
 
@@ -10,19 +12,20 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use anyhow::Result;
+use clap::{Args, value_parser};
 
 use crate::publisher::{Encoding, Publisher};
 use crate::simulate::{Market, Running};
 use crate::{ports, signals};
+use claim::Claim;
 use parts::{Broker, Database, Programs};
 
 /// What `testbed run` is told.
 #[derive(Debug, Clone, Args)]
 pub struct Run {
     /// The port to answer on.
-    #[arg(long, env = "PORT", default_value_t = 8080)]
+    #[arg(long, env = "PORT", default_value_t = 8080, value_parser = value_parser!(u16).range(1..))]
     pub port: u16,
     /// The folder for data and logs.
     #[arg(long, default_value = "data")]
@@ -47,6 +50,7 @@ struct Stack {
     programs: Programs,
     database: Database,
     broker: Broker,
+    _claim: Claim,
 }
 
 /// Runs the stack until asked to stop.
@@ -83,9 +87,9 @@ impl Stack {
     async fn start(options: &Run) -> Result<Self> {
         let begun = Instant::now();
         let step = |text: &str| say(&format!("{:5.1} s  {text}", begun.elapsed().as_secs_f64()));
+        options.market.check()?;
         ports::check(options.port, "PORT")?;
-        std::fs::create_dir_all(&options.data)
-            .with_context(|| format!("cannot make the folder {}", options.data.display()))?;
+        let claim = Claim::of(&options.data)?;
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
 
         let database = Database::start(given(&options.database_url), &options.data).await?;
@@ -98,6 +102,7 @@ impl Stack {
             programs,
             database,
             broker,
+            _claim: claim,
         };
         stack.programs.wait_until_ready().await?;
         step("ingest and api are ready");
@@ -171,14 +176,4 @@ Ctrl-C stops everything; the data stays.",
 /// Prints a line; when nobody listens any more, there is nothing left to tell.
 fn say(text: &str) {
     let _unheard = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Fails with a clear sentence when a URL is none.
-fn check_database_url(url: &str) -> Result<()> {
-    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-        bail!(
-            "DATABASE_URL is no PostgreSQL URL: it must look like postgres://user:password@host:5432/name"
-        );
-    }
-    Ok(())
 }

@@ -103,6 +103,11 @@ impl Table {
 }
 
 impl Row {
+    /// File and line, for messages.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// The text of a column, which must not be empty.
     ///
     /// # Errors

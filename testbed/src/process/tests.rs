@@ -67,3 +67,38 @@ fn watchdog_ends_the_process_when_its_pipe_closes() {
     }
     std::fs::remove_file(log).unwrap();
 }
+
+#[test]
+fn what_a_crashed_process_leaves_behind_is_ended() {
+    // GIVEN a process with a child of its own
+    let log = log("parent");
+    let mut process = Launch::new("parent", shell("sleep 60 & echo $!; wait"), &log)
+        .start()
+        .unwrap();
+    let child = loop {
+        if let Ok(pid) = tail(&log, 1).parse() {
+            break Pid::from_raw(pid);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // WHEN it crashes
+    process.kill9();
+    // THEN the child ends too; it may be seen as a zombie until its new parent has noticed
+    let start = Instant::now();
+    while kill(child, None).is_ok() && !zombie(child) {
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "the child still runs"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::fs::remove_file(log).unwrap();
+}
+
+fn zombie(pid: Pid) -> bool {
+    let state = Command::new("ps")
+        .args(["-o", "state=", "-p", &pid.to_string()])
+        .output()
+        .unwrap();
+    state.stdout.starts_with(b"Z")
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Run, check_database_url};
+use super::{Run, given};
 use crate::nginx::Nginx;
 use crate::postgres::{self, Options, Postgres};
 use crate::process::{self, Launch, Process, Signal};
@@ -28,7 +28,7 @@ pub(super) enum Database {
 impl Database {
     pub(super) async fn start(given: Option<String>, data: &Path) -> Result<Self> {
         if let Some(url) = given {
-            check_database_url(&url)?;
+            given::check_database(&url).await?;
             return Ok(Self::Given(url));
         }
         let log = fresh_log(data, "postgres")?;
@@ -92,6 +92,7 @@ pub(super) struct Broker {
 impl Broker {
     pub(super) async fn start(given: Option<String>) -> Result<Self> {
         if let Some(address) = given {
+            given::check_broker(&address)?;
             let topic = "ticks".to_owned();
             kafka::create_topic(&address, &topic, PARTITIONS)
                 .await

@@ -22,7 +22,18 @@ async fn wrong_configuration_is_refused_before_anything_is_reached_and_names_its
             vec![],
             "max_messages",
         ),
-        ("format", "kafka: {topics: {a: xml}}", vec![], "xml"),
+        (
+            "format",
+            "kafka: {topics: {a: xml}}",
+            vec![],
+            "`xml`, expected `json` or `avro`",
+        ),
+        (
+            "protocol",
+            "{}",
+            vec![("FDA_KAFKA__SECURITY_PROTOCOL", "SSL")],
+            "expected one of `plaintext`, `ssl`, `sasl_plaintext`, `sasl_ssl`",
+        ),
         (
             "avro",
             "kafka: {topics: {a: avro}}",

@@ -148,6 +148,28 @@ async fn family(root: u32) -> Vec<u32> {
     family
 }
 
+/// What another run with the same folder prints.
+async fn second_run(folder: &Path) -> anyhow::Result<String> {
+    let mut command = Command::new(workspace::binary("testbed").unwrap());
+    command
+        .current_dir(workspace::root())
+        .args(["run", "--data"])
+        .arg(folder.join("data"))
+        .env("PORT", ports::free().unwrap().to_string());
+    process::run("a second run", command).await
+}
+
+/// What `make clean-data` prints in a folder.
+async fn clean_data(folder: &Path) -> anyhow::Result<String> {
+    let mut command = Command::new("make");
+    command
+        .current_dir(folder)
+        .arg("-f")
+        .arg(workspace::root().join("Makefile"))
+        .arg("clean-data");
+    process::run("make clean-data", command).await
+}
+
 /// Each path of the oracle, with the answer, over the history in the repository.
 async fn expected() -> Vec<(String, String)> {
     let file = workspace::root().join("testbed/data/stocks_daily.csv");
@@ -183,6 +205,15 @@ async fn run_loads_history_simulates_stops_on_ctrl_c_and_goes_on_from_its_data()
     }
     let some = run.grows(0).await;
     let more = run.grows(some).await;
+    // AND its folder is neither used by another run nor removed meanwhile
+    let refused = second_run(&folder).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("another `make run` uses the folder"),
+        "{refused}"
+    );
+    assert!(!folder.join("data/log/ingest.log.old").exists());
+    let refused = clean_data(&folder).await.unwrap_err().to_string();
+    assert!(refused.contains("stop it first"), "{refused}");
     run.interrupt().await;
 
     // WHEN it runs again on the same folder
@@ -200,5 +231,9 @@ async fn run_loads_history_simulates_stops_on_ctrl_c_and_goes_on_from_its_data()
     assert!(still >= more, "{still} simulated trades after {more}");
     run.grows(still).await;
     run.interrupt().await;
+
+    // AND WHEN nothing runs any more THEN the folder can be removed
+    clean_data(&folder).await.unwrap();
+    assert!(!folder.join("data").exists());
     std::fs::remove_dir_all(&folder).unwrap();
 }
