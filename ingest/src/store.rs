@@ -1,10 +1,12 @@
-//! The only place that speaks SQL: positions, symbols, blocks of ticks, candles, marks, dead letters.
+//! The only place that speaks SQL: positions, symbols, blocks of ticks, candles, marks,
+//! changed hours, dead letters.
 //!
 //! Every function works inside the caller's transaction and keeps nothing of its own.
 
 pub mod block;
 pub mod blocks;
 pub mod candles;
+pub mod hours;
 pub mod letters;
 pub mod marks;
 pub mod positions;

@@ -1,5 +1,5 @@
-//! The transaction of one batch: positions, ticks, candles, marks and dead letters change together or
-//! not at all. At every commit each candle is the aggregate of its ticks.
+//! The transaction of one batch: positions, ticks, candles, marks, changed hours and dead letters change
+//! together or not at all. At every commit each candle is the aggregate of its ticks.
 //!
 //! Order of locks, the same in every writer: positions by (topic, partition), symbols by id, then
 //! rows by key. Statements that wait for a lock read nothing else: under READ COMMITTED they would
@@ -23,7 +23,7 @@ use crate::recompute;
 use crate::store::candles::{BucketKey, Write};
 use crate::store::positions::{Fence, fence};
 use crate::store::symbols::{Ids, Locked};
-use crate::store::{blocks, candles, letters, marks, symbols};
+use crate::store::{blocks, candles, hours, letters, marks, symbols};
 
 /// Stored blocks that one step of a merge holds in memory.
 const BLOCKS_A_STEP: usize = 500;
@@ -358,7 +358,7 @@ async fn bring_up_to_date(
         .iter()
         .map(|symbol| symbol.buckets.fold(&symbol.effects.added))
         .collect();
-    let mut written = 0;
+    let (mut written, mut ended) = (0, BTreeSet::new());
     for (depth, level) in Level::ALL.into_iter().enumerate() {
         let mut recomputed: BTreeMap<BucketKey, Option<Candle>> = BTreeMap::new();
         let mut deltas: BTreeMap<BucketKey, &Candle> = BTreeMap::new();
@@ -427,6 +427,12 @@ async fn bring_up_to_date(
             .collect();
         candles::write(tx, level, &writes).await?;
         written += writes.len() as u64;
+        if level == Level::Minute {
+            for write in &writes {
+                let of = buckets[&write.symbol_id];
+                hours::of_minute(write.symbol_id, write.bucket, of, now, &mut ended);
+            }
+        }
         if level == Level::Day {
             let mut dirty = BTreeSet::new();
             for write in &writes {
@@ -441,5 +447,6 @@ async fn bring_up_to_date(
             marks::write(tx, &dirty).await?;
         }
     }
+    hours::write(tx, &ended).await?;
     Ok(written)
 }

@@ -190,4 +190,5 @@ pub(crate) const VERSIONS_OF_ROWS: &str = "select concat_ws(' ', t, x) from ( \
        union all select 'm', array_agg(xmin::text order by symbol_id, open_time)::text from candles_1m \
        union all select 'h', array_agg(xmin::text order by symbol_id, open_time)::text from candles_1h \
        union all select 'd', array_agg(xmin::text order by symbol_id, open_time)::text from candles_1d \
+       union all select 'c', array_agg(xmin::text order by symbol_id, hour)::text from changed_hours \
        union all select 's', array_agg(xmin::text order by id)::text from symbols) all_of_them order by 1";

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod blocks;
+mod changed_hours;
 mod corrections;
 mod database;
 mod fence;

@@ -22,7 +22,7 @@ async fn api_reads_only_and_ingest_changes_rows_only() {
             "select from ticks",
             "select from ticks_between('A', '-infinity', 'infinity')",
             "select from candles_1m, candles_1h, candles_1d, candles_1w, candles_1mo, candles_1q, candles_1y",
-            "select from view_marks, view_refreshes",
+            "select from view_marks, view_refreshes, changed_hours",
         ] {
             sqlx::query(allowed).execute(&api).await.expect(allowed);
         }

@@ -1,0 +1,47 @@
+//! Hours that changed after the fact, see `migrations/0007_changed_hours.sql`.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use common::calendar::Bucket;
+use sqlx::PgConnection;
+
+use super::timestamp;
+use crate::fold::{Buckets, Level};
+
+/// A UTC hour of a symbol: its id and the hour's start, in microseconds since 1970.
+pub type Hour = (i32, i64);
+
+/// Notes the hour of a minute that changed, when it had ended at the time `now` of the database.
+pub fn of_minute(
+    symbol_id: i32,
+    minute: Bucket,
+    buckets: &Buckets,
+    now: DateTime<Utc>,
+    hours: &mut BTreeSet<Hour>,
+) {
+    if minute.end <= now.timestamp_micros() {
+        hours.insert((symbol_id, buckets.bucket(Level::Hour, minute.start).start));
+    }
+}
+
+/// Writes hours, in order. The candles of all levels must have been written before, under the lock of
+/// each symbol: a reader finds a candle's change by that of its hour.
+///
+/// # Errors
+/// When the database fails.
+pub async fn write(db: &mut PgConnection, hours: &BTreeSet<Hour>) -> sqlx::Result<()> {
+    if hours.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into changed_hours (symbol_id, hour, updated_at) \
+         select symbol_id, hour, clock_timestamp() from unnest($1::integer[], $2::timestamptz[]) as t(symbol_id, hour) \
+         on conflict (symbol_id, hour) do update set updated_at = excluded.updated_at",
+    )
+    .bind(hours.iter().map(|hour| hour.0).collect::<Vec<_>>())
+    .bind(hours.iter().map(|hour| timestamp(hour.1)).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
