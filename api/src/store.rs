@@ -168,16 +168,11 @@ impl Snapshot {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let entry = Entry::of(&row)?;
-        let tz = entry.timezone.parse();
+        let tz = calendar::zone_of(name, &entry.timezone);
         Ok(Some(Symbol {
             id: row.try_get("id")?,
             name: name.to_owned(),
-            tz: tz.map_err(|_| {
-                ApiError::Data(format!(
-                    "symbol {name} has the unknown time zone {}",
-                    entry.timezone
-                ))
-            })?,
+            tz: tz.map_err(|error| ApiError::Data(error.to_string()))?,
             entry,
             version: row.try_get("version")?,
             changed_at: row

@@ -21,7 +21,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 
 pub use period::Periods;
-pub use zone::{day_bounds, day_start, local_date};
+pub use zone::{UnknownZone, day_bounds, day_start, local_date, zone_of};
 
 use crate::interval::Interval;
 use zone::{DAY, SECOND};

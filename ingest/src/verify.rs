@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use common::calendar::zone_of;
 use common::candle::Candle;
 use common::database::Database;
 use common::tick::{EventTime, Tick, TickKey};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::fold::{Buckets, Level, gather};
-use crate::store::{Damaged, blocks, candles, marks, timestamp};
+use crate::store::{blocks, candles, marks, timestamp};
 
 /// Blocks in memory at a time.
 const BLOCKS_A_STEP: i64 = 50;
@@ -78,9 +79,7 @@ pub async fn verify(
     }
     let mut report = Report::default();
     for (id, symbol, zone) in symbols {
-        let zone = zone
-            .parse()
-            .map_err(|_| Damaged(format!("symbol {symbol} has the zone {zone:?}")))?;
+        let zone = zone_of(&symbol, &zone).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
         let mut snapshot = database.snapshot().await?;
         verify_symbol(&mut snapshot, id, &symbol, &Buckets::new(zone), &mut report).await?;
         report.symbols += 1;

@@ -112,6 +112,28 @@ pub(super) fn date(day: i64) -> NaiveDate {
         .unwrap_or(end)
 }
 
+/// A symbol's zone that is not in the zone database of this program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "symbol {symbol} has the zone {zone:?}, which is no IANA zone that this program knows: give it another, \
+     see docs/candles.md, or run a version that knows it"
+)]
+pub struct UnknownZone {
+    symbol: String,
+    zone: String,
+}
+
+/// The zone of a symbol by its stored IANA name, spelled as there.
+///
+/// # Errors
+/// When the name is not known.
+pub fn zone_of(symbol: &str, zone: &str) -> Result<Tz, UnknownZone> {
+    zone.parse().map_err(|_| UnknownZone {
+        symbol: symbol.to_owned(),
+        zone: zone.to_owned(),
+    })
+}
+
 /// The first instant of a local date, in microseconds since 1970-01-01T00:00:00Z.
 #[must_use]
 pub fn day_start(date: NaiveDate, tz: Tz) -> i64 {

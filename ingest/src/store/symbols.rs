@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use common::calendar::zone_of;
 use common::database::Database;
 use common::tick::{Symbol, TickKey};
 use sqlx::PgConnection;
@@ -101,9 +102,8 @@ pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i
     .await?;
     rows.into_iter()
         .map(|row| {
-            let zone = row.timezone.parse().map_err(|_| {
-                Damaged(format!("symbol {} has the zone {:?}", row.id, row.timezone))
-            })?;
+            let zone = zone_of(&row.symbol, &row.timezone)
+                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
             let high = row.high_time.zip(row.high_sequence).map(TickKey::from);
             Ok((
                 row.id,

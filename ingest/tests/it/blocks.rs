@@ -2,7 +2,9 @@
 
 use common::tick::{EventTime, Price, Size, Tick, TickKey};
 
-use crate::database::{DAYS, Database, MINUTES, TICKS, VERSIONS, cancelled, corrected, done, tick};
+use crate::database::{
+    DAYS, Database, MINUTES, TICKS, VERSIONS, cancelled, corrected, done, pool, tick,
+};
 
 #[tokio::test]
 async fn extreme_values_come_back_as_they_were() {
@@ -97,6 +99,30 @@ async fn ticks_between_reads_exactly_the_range() {
                 .collect();
             assert_eq!(got, expected, "{version}: {from} {to}");
         }
+    }
+}
+
+#[tokio::test]
+async fn ticks_between_needs_no_search_path() {
+    for version in VERSIONS {
+        // GIVEN a tick, and a session of the reading role that looks nowhere
+        let db = Database::new(version).await;
+        db.store(&[("A", tick("2024-03-04T10:00:01Z", 1, "10", "1"))])
+            .await;
+        let reader = pool(&(db.url_of)("market_data_api"), "reader");
+        let mut session = reader.acquire().await.unwrap();
+        sqlx::query("set search_path = ''")
+            .execute(&mut *session)
+            .await
+            .unwrap();
+        // WHEN it asks by the qualified name THEN it has the tick
+        let prices: Vec<String> = sqlx::query_scalar(
+            "select price::text from market_data.ticks_between('A', '-infinity', 'infinity')",
+        )
+        .fetch_all(&mut *session)
+        .await
+        .unwrap();
+        assert_eq!(prices, ["10"], "{version}");
     }
 }
 

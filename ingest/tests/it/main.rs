@@ -11,3 +11,4 @@ mod laws;
 mod poison;
 mod roles;
 mod views;
+mod zones;
