@@ -1,6 +1,6 @@
 //! Which stored level an answer is made of: the coarsest one that nests in the grid asked for.
 
-use common::calendar::{Grid, Level};
+use common::calendar::{Anchor, Grid, Level};
 use common::interval::{Interval, Unit};
 
 /// A stored level.
@@ -27,15 +27,22 @@ pub(crate) enum View {
     Years,
 }
 
-/// The source of `interval` over `from <= instant < to` on `grid`, a calendar grid that is in the
+/// The source of `interval` over `from <= instant < to` on `grid`, whose days are those of the
 /// symbol's own zone or not.
-pub(crate) fn plan(interval: Interval, grid: &Grid, own_zone: bool, from: i64, to: i64) -> Source {
-    let months = match interval.unit() {
-        Unit::Day if own_zone => return Source::Days,
-        Unit::Week if own_zone => return Source::View(View::Weeks),
-        Unit::Month if own_zone => interval.count(),
-        Unit::Quarter if own_zone => interval.count() * 3,
-        Unit::Year if own_zone => interval.count() * 12,
+pub(crate) fn plan(
+    interval: Interval,
+    anchor: Anchor,
+    grid: &Grid,
+    own_days: bool,
+    from: i64,
+    to: i64,
+) -> Source {
+    let unit = match interval.unit() {
+        Unit::Day if own_days => return Source::Days,
+        Unit::Week if own_days => return Source::View(View::Weeks),
+        Unit::Month if own_days => 1,
+        Unit::Quarter if own_days => 3,
+        Unit::Year if own_days => 12,
         _ => {
             return match grid.level(from, to) {
                 Level::Hour => Source::Hours,
@@ -44,7 +51,12 @@ pub(crate) fn plan(interval: Interval, grid: &Grid, own_zone: bool, from: i64, t
             };
         }
     };
-    // Groups count from January 1970, so a multiple of a year or a quarter begins with one.
+    let months = match anchor {
+        // Groups may begin with any unit.
+        Anchor::First(_) => unit,
+        // Groups count from January 1970, so a multiple of a year or a quarter begins with one.
+        Anchor::Calendar | Anchor::Epoch => unit * interval.count(),
+    };
     Source::View(match months {
         months if months.is_multiple_of(12) => View::Years,
         months if months.is_multiple_of(3) => View::Quarters,
@@ -83,12 +95,18 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::calendar::Anchor;
+
+    /// The source in 2024, in a zone whose days are the symbol's own or not.
+    fn source(interval: &str, tz: &str, anchor: Anchor, own_days: bool) -> Source {
+        let (from, to) = (1_704_067_200_000_000, 1_735_689_600_000_000);
+        let interval: Interval = interval.parse().unwrap();
+        let grid = Grid::new(interval, tz.parse().unwrap(), anchor);
+        plan(interval, anchor, &grid, own_days, from, to)
+    }
 
     #[test]
     fn the_coarsest_level_that_nests_is_read() {
-        let (from, to) = (1_704_067_200_000_000, 1_735_689_600_000_000);
-        for (interval, tz, own_zone, source) in [
+        for (interval, tz, own_days, expected) in [
             ("1w", "Asia/Kolkata", true, Source::View(View::Weeks)),
             ("3w", "UTC", true, Source::View(View::Weeks)),
             ("1M", "UTC", true, Source::View(View::Months)),
@@ -108,13 +126,27 @@ mod tests {
             ("60s", "UTC", true, Source::Minutes),
             ("30s", "UTC", true, Source::Ticks),
         ] {
-            let interval: Interval = interval.parse().unwrap();
-            let grid = Grid::new(interval, tz.parse().unwrap(), Anchor::Calendar);
-            assert_eq!(
-                plan(interval, &grid, own_zone, from, to),
-                source,
-                "{interval} {tz}"
-            );
+            let found = source(interval, tz, Anchor::Calendar, own_days);
+            assert_eq!(found, expected, "{interval} {tz}");
+        }
+    }
+
+    #[test]
+    fn an_anchor_decides_which_level_nests() {
+        let first = Anchor::First("2024-02-29".parse().unwrap());
+        for (interval, anchor, own_days, expected) in [
+            ("12M", first, true, Source::View(View::Months)),
+            ("4q", first, true, Source::View(View::Quarters)),
+            ("2y", first, true, Source::View(View::Years)),
+            ("3w", first, true, Source::View(View::Weeks)),
+            ("5d", first, true, Source::Days),
+            ("2w", Anchor::Epoch, true, Source::View(View::Weeks)),
+            ("2d", Anchor::Epoch, false, Source::Hours),
+            ("7h", Anchor::Epoch, false, Source::Hours),
+            ("90m", Anchor::Epoch, false, Source::Minutes),
+        ] {
+            let found = source(interval, "Asia/Kolkata", anchor, own_days);
+            assert_eq!(found, expected, "{interval} {anchor:?}");
         }
     }
 }

@@ -9,6 +9,7 @@
 //!   starts a bucket, so that hours nest in days.
 //! - `d`: from the first instant of a local date to that of the next.
 //! - `w`: ISO weeks; `M`, `q`, `y`: months of the local calendar.
+//! - With [`Anchor::Epoch`] all of them but months are lengths of UTC time.
 //!
 //! Instants are whole microseconds since 1970-01-01T00:00:00Z.
 
@@ -23,7 +24,7 @@ use chrono_tz::Tz;
 pub use period::Periods;
 pub use zone::{UnknownZone, day_bounds, day_start, local_date, zone_of};
 
-use crate::interval::Interval;
+use crate::interval::{Interval, Unit};
 use zone::{DAY, SECOND};
 
 /// What the buckets of a grid are counted from.
@@ -34,6 +35,10 @@ pub enum Anchor {
     /// The period of this local date. Weeks differ: a group of N weeks ends with the first week.
     /// Clock units restart each day, so nothing changes for them.
     First(NaiveDate),
+    /// 1970-01-01T00:00:00Z, weeks Monday 1970-01-05T00:00:00Z, and then without end: every bucket has
+    /// the same length, and no zone moves a boundary. Months, quarters and years have no such grid:
+    /// they keep their calendar.
+    Epoch,
 }
 
 /// The time of one candle: `start <= instant < end`, microseconds since 1970-01-01T00:00:00Z.
@@ -88,6 +93,11 @@ pub struct Grid {
 enum Rule {
     /// Length in microseconds, below a day.
     Clock(i64),
+    /// Length in microseconds, and an instant that is a boundary.
+    Even {
+        length: i64,
+        origin: i64,
+    },
     Periods(Periods),
 }
 
@@ -95,9 +105,11 @@ impl Grid {
     /// The grid of `interval` in `tz`.
     #[must_use]
     pub fn new(interval: Interval, tz: Tz, anchor: Anchor) -> Self {
-        let rule = match interval.seconds() {
-            Some(seconds) => Rule::Clock(i64::from(seconds) * SECOND),
-            None => Rule::Periods(Periods::new(interval, anchor)),
+        let even = even(interval).filter(|_| anchor == Anchor::Epoch);
+        let rule = match (even, interval.seconds()) {
+            (Some((length, origin)), _) => Rule::Even { length, origin },
+            (None, Some(seconds)) => Rule::Clock(i64::from(seconds) * SECOND),
+            (None, None) => Rule::Periods(Periods::new(interval, anchor)),
         };
         Self { tz, rule }
     }
@@ -113,15 +125,24 @@ impl Grid {
     #[must_use]
     pub fn bucket(&self, instant: i64) -> Bucket {
         let instant = zone::clamp(instant);
-        let day = zone::local_day(instant, self.tz);
         match &self.rule {
-            Rule::Clock(length) => Bucket {
-                start: floor(instant, *length, self.tz).max(zone::start_of_day(day, self.tz)),
-                end: next(instant, *length, self.tz)
-                    .min(zone::start_of_next_day(day, instant, self.tz)),
-            },
+            Rule::Even { length, origin } => {
+                let start = instant - (instant - origin).rem_euclid(*length);
+                Bucket {
+                    start,
+                    end: start + length,
+                }
+            }
+            Rule::Clock(length) => {
+                let day = zone::local_day(instant, self.tz);
+                Bucket {
+                    start: floor(instant, *length, self.tz).max(zone::start_of_day(day, self.tz)),
+                    end: next(instant, *length, self.tz)
+                        .min(zone::start_of_next_day(day, instant, self.tz)),
+                }
+            }
             Rule::Periods(periods) => {
-                let (first, after) = periods.days(day);
+                let (first, after) = periods.days(zone::local_day(instant, self.tz));
                 Bucket {
                     start: zone::start_of_day(first, self.tz),
                     end: zone::start_of_day(after, self.tz),
@@ -164,6 +185,7 @@ impl Grid {
     #[must_use]
     pub fn level(&self, from: i64, to: i64) -> Level {
         let own = match self.rule {
+            Rule::Even { length, .. } => return Level::of(length),
             Rule::Clock(length) => Level::of(length),
             Rule::Periods(_) => Level::Hour,
         };
@@ -171,6 +193,19 @@ impl Grid {
         let from = self.bucket(from).start;
         let to = self.bucket(to.max(from)).end;
         own.min(zone::level(self.tz, from, to))
+    }
+}
+
+/// Length and a boundary of the buckets that no zone moves, for units that have a length.
+fn even(interval: Interval) -> Option<(i64, i64)> {
+    let count = i64::from(interval.count());
+    match interval.unit() {
+        Unit::Second => Some((count * SECOND, 0)),
+        Unit::Minute => Some((count * 60 * SECOND, 0)),
+        Unit::Hour => Some((count * 3_600 * SECOND, 0)),
+        Unit::Day => Some((count * DAY, 0)),
+        Unit::Week => Some((count * 7 * DAY, period::MONDAY * DAY)),
+        Unit::Month | Unit::Quarter | Unit::Year => None,
     }
 }
 

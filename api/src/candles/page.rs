@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use common::calendar::{Anchor, Bucket, Grid};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use common::calendar::{self, Anchor, Bucket, Grid};
 use common::candle::{Candle, Edge};
 
 use super::fold::{Fold, Row};
-use super::query::{Fill, Position, Query};
+use super::query::{Alignment, Fill, Position, Query};
 use crate::caching::{Freshness, State};
 use crate::planner::{Source, plan};
 use crate::problem::ApiError;
@@ -32,6 +34,8 @@ pub(crate) struct Frame<'a> {
     source: Source,
     /// Buckets with data that may be told, after the cursor; begins and ends on boundaries.
     range: Range,
+    /// The date that buckets are counted from, when it is the symbol's first.
+    first: Option<NaiveDate>,
     /// End of the first page's range.
     until: i64,
     /// End of what the page may hold, also of what has no tick yet.
@@ -49,7 +53,8 @@ impl<'a> Frame<'a> {
     /// When the range is none.
     pub(crate) fn new(query: &'a Query, symbol: &'a Symbol) -> Result<Self, ApiError> {
         let tz = query.tz.unwrap_or(symbol.tz);
-        let grid = Grid::new(query.interval, tz, Anchor::Calendar);
+        let anchor = anchor(query, symbol, tz);
+        let grid = Grid::new(query.interval, tz, anchor);
         let (from, to) = query.bounds(tz)?;
 
         let open = grid.bucket(symbol.now);
@@ -90,13 +95,28 @@ impl<'a> Frame<'a> {
             }
             (None, _) => (),
         }
-        let source = plan(query.interval, &grid, tz == symbol.tz, range.from, range.to);
+        let days_of = match anchor {
+            Anchor::Epoch => Tz::UTC,
+            Anchor::Calendar | Anchor::First(_) => tz,
+        };
+        let source = plan(
+            query.interval,
+            anchor,
+            &grid,
+            days_of == symbol.tz,
+            range.from,
+            range.to,
+        );
         Ok(Self {
             query,
             symbol,
             grid,
             source,
             range,
+            first: match anchor {
+                Anchor::First(date) => Some(date),
+                Anchor::Calendar | Anchor::Epoch => None,
+            },
             until,
             end,
             open: open.start,
@@ -173,13 +193,7 @@ impl<'a> Frame<'a> {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().filter(|_| more).map(|row| row.bucket.start);
-        Ok((
-            rows,
-            last.map(|last| Position {
-                last,
-                until: self.until,
-            }),
-        ))
+        Ok((rows, last.map(|last| self.position(last))))
     }
 
     /// The next `limit` buckets, with or without a candle, between the first candle and the last.
@@ -205,10 +219,7 @@ impl<'a> Frame<'a> {
             Direction::Forward => span.to < self.range.to,
             Direction::Backward => span.from > self.range.from,
         };
-        let next = more.then_some(Position {
-            last: last.start,
-            until: self.until,
-        });
+        let next = more.then(|| self.position(last.start));
 
         let mut known = self.rows(snapshot, span).await?.into_iter().peekable();
         let mut close = None;
@@ -239,6 +250,15 @@ impl<'a> Frame<'a> {
             rows.reverse();
         }
         Ok((rows, next))
+    }
+
+    /// Where a page goes on whose last bucket starts at `last`.
+    const fn position(&self, last: i64) -> Position {
+        Position {
+            last,
+            until: self.until,
+            first: self.first,
+        }
     }
 
     /// The next `limit` buckets of the range, in the order they are told.
@@ -302,6 +322,21 @@ impl<'a> Frame<'a> {
             rest = more;
         }
         Ok(None)
+    }
+}
+
+/// What the buckets are counted from.
+fn anchor(query: &Query, symbol: &Symbol, tz: Tz) -> Anchor {
+    let first = || {
+        let pinned = query.position.and_then(|position| position.first);
+        let date = |tick| calendar::local_date(tick, tz);
+        pinned.or_else(|| symbol.entry.first_tick.map(date))
+    };
+    match query.alignment {
+        Alignment::Calendar => Anchor::Calendar,
+        Alignment::Epoch => Anchor::Epoch,
+        // Without a tick there is nothing to count.
+        Alignment::First => first().map_or(Anchor::Calendar, Anchor::First),
     }
 }
 

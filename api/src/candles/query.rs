@@ -1,16 +1,18 @@
 //! The parameters of `/v1/candles/{symbol}`.
 
 use axum::http::Uri;
+use chrono::NaiveDate;
 use chrono_tz::Tz;
-use common::interval::Interval;
+use common::interval::{Interval, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::cursor;
 use crate::params::{Params, When};
 use crate::problem::{ApiError, Fault};
 
-const NAMES: [&str; 10] = [
-    "interval", "tz", "from", "to", "limit", "order", "partial", "fill", "numbers", "cursor",
+const NAMES: [&str; 11] = [
+    "interval", "tz", "from", "to", "limit", "order", "partial", "fill", "anchor", "numbers",
+    "cursor",
 ];
 const DEFAULT_LIMIT: u32 = 500;
 const MAX_LIMIT: u32 = 10_000;
@@ -36,6 +38,17 @@ impl Fill {
     }
 }
 
+/// What buckets are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alignment {
+    /// Local 1970.
+    Calendar,
+    /// 1970-01-01T00:00:00Z, without regard to any zone.
+    Epoch,
+    /// The symbol's first period.
+    First,
+}
+
 /// Where a page ended, microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Position {
@@ -45,6 +58,10 @@ pub(crate) struct Position {
     /// End of the range, as the first page had it.
     #[serde(rename = "u")]
     pub(crate) until: i64,
+    /// The date that buckets are counted from, when it is the symbol's first: an earlier tick that
+    /// comes between two pages must not move them.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<NaiveDate>,
 }
 
 /// A checked query.
@@ -62,6 +79,7 @@ pub(crate) struct Query {
     /// Candles that have not ended too.
     pub(crate) partial: bool,
     pub(crate) fill: Fill,
+    pub(crate) alignment: Alignment,
     /// Decimals in quotes.
     pub(crate) quoted: bool,
     pub(crate) position: Option<Position>,
@@ -93,6 +111,21 @@ impl Query {
                 ("previous", Fill::Previous),
             ],
         );
+        let alignment = params.choice(
+            "anchor",
+            &[
+                ("calendar", Alignment::Calendar),
+                ("epoch", Alignment::Epoch),
+                ("first", Alignment::First),
+            ],
+        );
+        let months = |interval: Interval| {
+            matches!(interval.unit(), Unit::Month | Unit::Quarter | Unit::Year)
+        };
+        if alignment == Some(Alignment::Epoch) && interval.is_some_and(months) {
+            let detail = "months, quarters and years vary in length: no even grid holds them";
+            params.fault(Fault::new("anchor", detail).allowed(&["calendar", "first"]));
+        }
         let quoted = params.choice("numbers", &[("number", false), ("string", true)]);
         let binding = binding(symbol, &params);
         let position = params.value("cursor", |text| {
@@ -119,6 +152,7 @@ impl Query {
             descending: descending.unwrap_or(false),
             partial: partial.unwrap_or(false),
             fill: fill.unwrap_or(Fill::None),
+            alignment: alignment.unwrap_or(Alignment::Calendar),
             quoted: quoted.unwrap_or(false),
             position,
         })
@@ -185,27 +219,30 @@ mod tests {
     #[test]
     fn parameters_that_are_not_there_yet_are_unknown() {
         assert_eq!(
-            faults("interval=1d&anchor=first&fields=open&format=csv"),
-            ["anchor", "fields", "format"]
+            faults("interval=1d&session=regular&fields=open&format=csv"),
+            ["session", "fields", "format"]
         );
         assert_eq!(faults(""), ["interval"]);
         assert_eq!(
             faults(
-                "interval=1mo&limit=10001&order=up&partial=yes&fill=linear&numbers=float&cursor=x"
+                "interval=1mo&limit=10001&order=up&partial=yes&fill=linear&anchor=noon&numbers=float&cursor=x"
             )
             .len(),
-            7
+            8
         );
+        assert_eq!(faults("interval=2q&anchor=epoch"), ["anchor"]);
     }
 
     #[test]
     fn a_cursor_is_bound_to_its_query() {
         let query = read("interval=1d&limit=2").unwrap();
-        let (cursor, next) = query.next(Position { last: 5, until: 9 });
-        assert_eq!(
-            read(&next).unwrap().position,
-            Some(Position { last: 5, until: 9 })
-        );
+        let position = Position {
+            last: 5,
+            until: 9,
+            first: None,
+        };
+        let (cursor, next) = query.next(position);
+        assert_eq!(read(&next).unwrap().position, Some(position));
         assert_eq!(
             faults(&format!("interval=1d&limit=3&cursor={cursor}")),
             ["cursor"]
@@ -228,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|numbers|cursor)=[!-~]{0,24}&){0,6}") {
+        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|anchor|numbers|cursor)=[!-~]{0,24}&){0,6}") {
             if let Ok(uri) = format!("/v1/candles/A?{query}").parse::<Uri>()
                 && let Ok(query) = Query::read(&uri, "A")
             {

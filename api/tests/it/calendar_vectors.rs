@@ -174,3 +174,152 @@ async fn ticks_of_one_instant_open_and_close_by_sequence() {
         assert!(answer.text.contains(r#""open":10,"high":11,"low":10,"close":11,"volume":2,"turnover":21,"vwap":10.5,"trades":2"#), "{}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn months_and_weeks_of_berlin_and_amsterdam_follow_their_own_calendar() {
+    // GIVEN a symbol of each zone, and one of another, with ticks each half hour
+    let fixture = Fixture::new().await;
+    let mut trades = half_hours("2025-01-25T00:00:00Z", "2025-02-04T00:00:00Z");
+    trades.extend(half_hours("2025-08-30T00:00:00Z", "2025-11-01T12:00:00Z"));
+    for (symbol, tz) in [
+        ("BERLIN", "Europe/Berlin"),
+        ("AMSTERDAM", "Europe/Amsterdam"),
+        ("ZULU", "UTC"),
+    ] {
+        fixture.add_trades(symbol, tz, &trades).await;
+    }
+    // THEN months and weeks begin at local midnight, whatever level they are read from
+    for symbol in ["BERLIN", "ZULU"] {
+        let target = format!(
+            "/v1/candles/{symbol}?interval=1M&tz=Europe/Berlin&from=2025-08-31T00:00:00Z&to=2025-11-01T00:00:00Z"
+        );
+        assert_eq!(
+            fixture.column(&target, "open_time").await,
+            [
+                "2025-08-31T22:00:00Z",
+                "2025-09-30T22:00:00Z",
+                "2025-10-31T23:00:00Z"
+            ],
+            "{target}"
+        );
+    }
+    for symbol in ["AMSTERDAM", "ZULU"] {
+        let target = format!(
+            "/v1/candles/{symbol}?interval=1w&tz=Europe/Amsterdam&from=2025-01-26T23:00:00Z&limit=2"
+        );
+        assert_eq!(
+            fixture.column(&target, "open_time").await,
+            ["2025-01-26T23:00:00Z", "2025-02-02T23:00:00Z"],
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn weeks_in_utc_begin_on_monday_also_before_1970() {
+    // GIVEN a tick on the first day of 1970, and others through a year
+    let fixture = Fixture::new().await;
+    let mut trades = half_hours("1970-01-01T10:00:00Z", "1970-01-01T11:00:00Z");
+    trades.extend(half_hours("2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z"));
+    fixture.add_trades("A", "UTC", &trades).await;
+    // WHEN its weeks are asked for
+    let weeks = fixture
+        .column("/v1/candles/A?interval=1w&from=1969-01-01", "open_time")
+        .await;
+    // THEN
+    assert_eq!(weeks[..2], ["1969-12-29T00:00:00Z", "2024-01-01T00:00:00Z"]);
+    let monday = |week: &Value| {
+        at(week.as_str().unwrap()).rem_euclid(7 * 86_400_000_000) == 4 * 86_400_000_000
+    };
+    assert!(weeks.len() == 10 && weeks.iter().all(monday), "{weeks:?}");
+}
+
+#[tokio::test]
+async fn anchors_move_the_grid_and_nothing_else() {
+    // GIVEN ticks each half hour from a Wednesday on, in Kolkata
+    let fixture = Fixture::new().await;
+    let trades = half_hours("2024-02-14T04:00:00Z", "2024-04-02T00:00:00Z");
+    fixture.add_trades("A", "Asia/Kolkata", &trades).await;
+    for (query, starts) in [
+        // Groups of days count from the first day, groups of weeks end with the first week.
+        (
+            "interval=5d&anchor=first",
+            ["2024-02-13T18:30:00Z", "2024-02-18T18:30:00Z"],
+        ),
+        (
+            "interval=3w&anchor=first",
+            ["2024-01-28T18:30:00Z", "2024-02-18T18:30:00Z"],
+        ),
+        (
+            "interval=2M&anchor=first",
+            ["2024-01-31T18:30:00Z", "2024-03-31T18:30:00Z"],
+        ),
+        (
+            "interval=2M&anchor=calendar",
+            ["2023-12-31T18:30:00Z", "2024-02-29T18:30:00Z"],
+        ),
+        (
+            "interval=2M",
+            ["2023-12-31T18:30:00Z", "2024-02-29T18:30:00Z"],
+        ),
+        // Even lengths of UTC time, whatever the zone.
+        (
+            "interval=1d&anchor=epoch",
+            ["2024-02-14T00:00:00Z", "2024-02-15T00:00:00Z"],
+        ),
+        (
+            "interval=2w&anchor=epoch",
+            ["2024-02-05T00:00:00Z", "2024-02-19T00:00:00Z"],
+        ),
+        (
+            "interval=7h&anchor=epoch",
+            ["2024-02-14T03:00:00Z", "2024-02-14T10:00:00Z"],
+        ),
+        (
+            "interval=7h",
+            ["2024-02-14T01:30:00Z", "2024-02-14T08:30:00Z"],
+        ),
+        (
+            "interval=7h&anchor=first",
+            ["2024-02-14T01:30:00Z", "2024-02-14T08:30:00Z"],
+        ),
+    ] {
+        let target = format!("/v1/candles/A?{query}&from=2023-01-01&partial=include&limit=2");
+        assert_eq!(
+            fixture.column(&target, "open_time").await,
+            starts,
+            "{target}"
+        );
+    }
+    let refused = fixture.get("/v1/candles/A?interval=1q&anchor=epoch").await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+}
+
+#[tokio::test]
+async fn an_earlier_tick_between_two_pages_does_not_move_the_grid_of_the_first() {
+    // GIVEN the first page of groups that count from the first period
+    let fixture = Fixture::new().await;
+    let trades = half_hours("2024-02-14T00:00:00Z", "2024-02-28T00:00:00Z");
+    let id = fixture.add_trades("A", "UTC", &trades).await;
+    let query = "/v1/candles/A?interval=3d&anchor=first&from=2024-01-01&limit=1";
+    let page = fixture.json(query).await;
+    // WHEN a day appears before it, which begins another grid
+    let insert = "insert into candles_1d select $1, '2024-02-13', open, high, low, close, volume, turnover, trades, \
+        open_event_time - interval '1 day', open_sequence, close_event_time - interval '1 day', close_sequence, revision, \
+        updated_at, '2024-02-13' from candles_1d where symbol_id = $1 and local_date = '2024-02-14'";
+    sqlx::query(insert)
+        .bind(id)
+        .execute(&fixture.pool)
+        .await
+        .unwrap();
+    // THEN the second page goes on with the grid of the first
+    let next = format!("{query}&cursor={}", page["next_cursor"].as_str().unwrap());
+    assert_eq!(
+        fixture.column(&next, "open_time").await,
+        ["2024-02-17T00:00:00Z"]
+    );
+    assert_eq!(
+        fixture.column(query, "open_time").await,
+        ["2024-02-13T00:00:00Z"]
+    );
+}

@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, Trade, at, send};
 #[tokio::test]
 async fn all_faults_of_a_request_are_told_with_its_id() {
     let fixture = Fixture::new().await;
-    let target = "/v1/candles/A?interval=1mo&limit=0&anchor=first&from=1700000000&tz=EST";
+    let target = "/v1/candles/A?interval=1mo&limit=0&session=regular&from=1700000000&tz=EST";
     let answer = fixture
         .send(Method::GET, target, &[("x-request-id", "mine-1")])
         .await;
@@ -30,7 +30,7 @@ async fn all_faults_of_a_request_are_told_with_its_id() {
         .map(|fault| fault["parameter"].as_str().unwrap())
         .collect();
     named.sort_unstable();
-    assert_eq!(named, ["anchor", "from", "interval", "limit", "tz"]);
+    assert_eq!(named, ["from", "interval", "limit", "session", "tz"]);
     assert!(
         answer.text.contains(r#""hint":"1M""#) && answer.text.contains(r#""hint":"1700000000000""#),
         "{}",

@@ -6,7 +6,7 @@ use super::{Anchor, zone};
 use crate::interval::{Interval, Unit};
 
 /// A day that is a Monday: 1970-01-05, in days after 1970-01-01.
-const MONDAY: i64 = 4;
+pub(super) const MONDAY: i64 = 4;
 
 /// A grid of local dates, free of zones. Periods tile the calendar.
 #[derive(Debug, Clone)]
@@ -26,7 +26,8 @@ impl Periods {
     pub fn new(interval: Interval, anchor: Anchor) -> Self {
         let count = i64::from(interval.count());
         let first = match anchor {
-            Anchor::Calendar => None,
+            // Whole local dates: a grid without zones has no periods of its own.
+            Anchor::Calendar | Anchor::Epoch => None,
             Anchor::First(date) => Some(date),
         };
         let day = first.map(|date| i64::from(date.to_epoch_days()));

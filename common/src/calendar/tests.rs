@@ -288,6 +288,40 @@ fn groups_from_a_first_date_count_from_its_period() {
     }
 }
 
+#[test]
+fn a_grid_from_the_epoch_runs_on_in_utc() {
+    let epoch = |interval: &str, tz: &str, instant: &str| {
+        let grid = Grid::new(
+            interval.parse().unwrap(),
+            tz.parse().unwrap(),
+            Anchor::Epoch,
+        );
+        let bucket = grid.bucket(at(instant));
+        (bucket.start, bucket.end)
+    };
+    for (interval, start, end) in [
+        // 7 minutes do not divide a day: a day need not begin with a bucket.
+        ("7m", "2024-03-10T06:59:00Z", "2024-03-10T07:06:00Z"),
+        ("4h", "2024-03-10T04:00:00Z", "2024-03-10T08:00:00Z"),
+        ("1d", "2024-03-10T00:00:00Z", "2024-03-11T00:00:00Z"),
+        ("10d", "2024-03-08T00:00:00Z", "2024-03-18T00:00:00Z"),
+        ("1w", "2024-03-04T00:00:00Z", "2024-03-11T00:00:00Z"),
+        ("2w", "2024-03-04T00:00:00Z", "2024-03-18T00:00:00Z"),
+    ] {
+        for tz in ["UTC", "America/New_York", "Asia/Kolkata"] {
+            assert_eq!(
+                epoch(interval, tz, "2024-03-10T07:01:00Z"),
+                (at(start), at(end)),
+                "{interval} {tz}"
+            );
+        }
+    }
+    assert_eq!(
+        epoch("1M", "America/New_York", "2024-03-10T07:01:00Z"),
+        (at("2024-03-01T05:00:00Z"), at("2024-04-01T04:00:00Z"))
+    );
+}
+
 fn zones() -> impl Strategy<Value = Tz> {
     (0..TZ_VARIANTS.len()).prop_map(|index| TZ_VARIANTS[index])
 }

@@ -9,6 +9,7 @@ mod control_records;
 mod crash;
 mod dead_letters;
 mod exactness;
+mod grids;
 mod history;
 mod leaks;
 mod migrations;

@@ -225,18 +225,17 @@ async fn answers(pipeline: &Pipeline, symbol: &str, interval: &str) -> Vec<Strin
 }
 
 fn answer(symbol: &str, interval: &str, candle: &Value) -> String {
+    format!("answer {interval} {symbol} {}", values(candle))
+}
+
+/// A candle of an answer as the oracles print it, from its start to its last time.
+pub(crate) fn values(candle: &Value) -> String {
     let time = |key: &str| {
         let time = DateTime::parse_from_rfc3339(candle[key].as_str().unwrap()).unwrap();
         time.timestamp_micros().to_string()
     };
     let number = |key: &str| candle[key].as_str().unwrap_or("null").to_owned();
-    let mut parts = vec![
-        "answer".to_owned(),
-        interval.to_owned(),
-        symbol.to_owned(),
-        time("open_time"),
-        time("close_time"),
-    ];
+    let mut parts = vec![time("open_time"), time("close_time")];
     parts.extend(["open", "high", "low", "close", "volume", "turnover", "vwap"].map(number));
     parts.push(candle["trades"].to_string());
     parts.extend(["first_time", "last_time"].map(time));
