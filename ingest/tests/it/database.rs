@@ -9,11 +9,13 @@ use common::tick::{EventTime, Price, Size, Tick, TickKey};
 use ingest::batch::{Batch, Source, TopicPartition};
 use ingest::store::symbols::Ids;
 use ingest::transaction::{self, Outcome, TransactionError};
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use testbed::postgres::{NEWEST, OLDEST, Postgres};
 use tokio::sync::OnceCell;
 
 static SERVERS: [OnceCell<Postgres>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
+/// The database on each server that all others are copies of.
+const TEMPLATE: &str = "it_template";
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// The versions that every test of SQL runs on.
@@ -58,11 +60,24 @@ impl Database {
     pub(crate) async fn new(version: &str) -> Self {
         let slot = VERSIONS.iter().position(|known| *known == version).unwrap();
         let server = SERVERS[slot]
-            .get_or_init(async || Postgres::temporary(version).await.unwrap())
+            .get_or_init(async || {
+                let server = Postgres::temporary(version).await.unwrap();
+                let template = server.create_database(TEMPLATE).await.unwrap();
+                database::migrate(&config(&template)).await.unwrap();
+                server
+            })
             .await;
         let name = format!("it_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-        let url = server.create_database(&name).await.unwrap();
-        database::migrate(&config(&url)).await.unwrap();
+        let mut postgres = PgConnection::connect(&server.url("postgres"))
+            .await
+            .unwrap();
+        let copy = format!("create database {name} template {TEMPLATE}");
+        sqlx::query(AssertSqlSafe(copy))
+            .execute(&mut postgres)
+            .await
+            .unwrap();
+        postgres.close().await.unwrap();
+        let url = server.url(&name);
         let url_of: Box<dyn Fn(&str) -> String + Send + Sync> =
             Box::new(move |role| server.url_as(role, &name));
         let ingest = config(&url_of("market_data_ingest"));
@@ -88,11 +103,19 @@ impl Database {
 
     /// Stores a batch as it is.
     pub(crate) async fn store_batch(&self, batch: &Batch) -> Result<Outcome, TransactionError> {
-        ingest::store::positions::read(&self.sessions, "cluster", &batch.partitions)
-            .await
-            .unwrap();
         let mut ids = self.ids.lock().await;
-        transaction::store(&self.sessions, "cluster", &mut ids, batch).await
+        store(&self.sessions, &mut ids, batch).await
+    }
+
+    /// A worker with a partition of its own, whose sessions bear a name.
+    pub(crate) fn worker(&self, application: &str, partition: i32) -> Worker {
+        let config = config(&(self.url_of)("market_data_ingest"));
+        Worker {
+            sessions: database::Database::new(&config, application).unwrap(),
+            ids: Ids::default(),
+            partition,
+            next: 0,
+        }
     }
 
     /// Rows of a query as text, sorted by the query.
@@ -113,13 +136,45 @@ impl Database {
     }
 }
 
-/// A batch of these ticks, one message each, from offset `start` of the only partition.
+async fn store(
+    sessions: &database::Database,
+    ids: &mut Ids,
+    batch: &Batch,
+) -> Result<Outcome, TransactionError> {
+    ingest::store::positions::read(sessions, "cluster", &batch.partitions)
+        .await
+        .unwrap();
+    transaction::store(sessions, "cluster", ids, batch).await
+}
+
+/// One of several workers that share a database.
+pub(crate) struct Worker {
+    /// Its sessions.
+    pub(crate) sessions: database::Database,
+    ids: Ids,
+    partition: i32,
+    next: i64,
+}
+
+impl Worker {
+    /// Stores one batch of these ticks at the position after the last one.
+    pub(crate) async fn store(&mut self, ticks: &[(&str, Tick)]) -> Outcome {
+        let batch = batch_of(self.partition, self.next, ticks);
+        let outcome = store(&self.sessions, &mut self.ids, &batch).await.unwrap();
+        self.next += i64::try_from(ticks.len()).unwrap();
+        outcome
+    }
+}
+
+/// A batch of these ticks, one message each, from offset `start` of partition 0.
 pub(crate) fn batch(start: i64, ticks: &[(&str, Tick)]) -> Batch {
+    batch_of(0, start, ticks)
+}
+
+/// The same of any partition.
+pub(crate) fn batch_of(partition: i32, start: i64, ticks: &[(&str, Tick)]) -> Batch {
     let topic: Arc<str> = "ticks".into();
-    let mut batch = Batch::new(vec![TopicPartition {
-        topic,
-        partition: 0,
-    }]);
+    let mut batch = Batch::new(vec![TopicPartition { topic, partition }]);
     for (offset, (symbol, tick)) in (start..).zip(ticks) {
         let source = Source {
             partition: 0,

@@ -1,198 +1,296 @@
-//! The laws: order and batching of the messages do not matter, replay changes nothing, and every
-//! candle is what a plain loop over the ticks gives.
+//! The laws, as properties of what is stored in a real server: order and batching of the messages do not matter, replay
+//! changes nothing, both ways to a candle end at the same one, and a coarse candle is the fold of the finer ones.
+//!
+//! Each run draws new cases. A case that fails is shrunk, and its seed is kept in `tests/regressions/laws.txt`: commit
+//! it, and every later run begins with it. `PROPTEST_CASES=500` draws more.
 
-use std::collections::BTreeMap;
+mod model;
 
-use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
-use common::tick::{EventTime, Price, Size, Tick, TickKey};
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError};
+use sqlx::AssertSqlSafe;
+use testbed::postgres::{NEWEST, OLDEST};
+use tokio::runtime::Runtime;
 
-use crate::database::{DAYS, Database, HOURS, MINUTES, TICKS, VERSIONS, VERSIONS_OF_ROWS, done};
+use self::model::{Message, SYMBOLS, candles, day, hour, line_of, messages, minute, ticks_of};
+use crate::database::{DAYS, Database, HOURS, MINUTES, TICKS, VERSIONS_OF_ROWS, done};
 
-/// 2024-02-28T23:50:00Z in microseconds: minutes, hours, days and a leap day are near.
-const START: i64 = 1_709_164_200_000_000;
-const SYMBOLS: [&str; 3] = ["A", "B", "C"];
+const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/laws.txt");
 
-/// A message in small numbers: symbol, time, sequence, revision, cancelled. Price and size follow from
-/// identity and revision, so that there are no conflicts.
-type Message = (usize, i64, i64, i32, bool);
+/// A pool of connections works with the runtime that made it alone.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-fn messages() -> impl Strategy<Value = Vec<Message>> {
-    let close = (
-        0_usize..3,
-        0_i64..40,
-        0_i64..3,
-        0_i32..3,
-        prop::bool::weighted(0.15),
-    );
-    proptest::collection::vec(close, 1..120)
-}
-
-fn price_of((_, time, sequence, revision, _): Message) -> i64 {
-    100 + (time * 31 + sequence * 17 + i64::from(revision) * 7) % 50
-}
-
-fn tick_of(message: Message) -> (&'static str, Tick) {
-    let (symbol, time, sequence, revision, cancelled) = message;
-    // Steps of 37 s: several to a minute now and then, over an hour's and a day's end.
-    let tick = Tick {
-        key: TickKey {
-            event_time: EventTime::from_micros(START + time * 37_000_000),
-            sequence,
-        },
-        price: Price::new(price_of(message).to_string().parse().unwrap()).unwrap(),
-        size: Size::new("3".parse().unwrap()).unwrap(),
-        revision,
-        cancelled,
-    };
-    (SYMBOLS[symbol], tick)
-}
-
-/// The ticks that count, by a plain loop.
-fn ticks_that_count(messages: &[Message]) -> BTreeMap<(usize, i64, i64), i64> {
-    let mut best: BTreeMap<(usize, i64, i64), (i32, bool, i64)> = BTreeMap::new();
-    for message in messages {
-        let (symbol, time, sequence, revision, cancelled) = *message;
-        let entry = best.entry((symbol, time, sequence)).or_insert((
-            revision,
-            cancelled,
-            price_of(*message),
-        ));
-        if (revision, cancelled) > (entry.0, entry.1) {
-            *entry = (revision, cancelled, price_of(*message));
-        }
+fn config(cases: u32) -> Config {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    Config {
+        cases: asked.map_or(cases, |text| text.parse().unwrap()),
+        // Each step of a shrink makes a database: some 100 ms.
+        max_shrink_iters: 400,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(SEEDS))),
+        ..Config::default()
     }
-    best.into_iter()
-        .filter(|(_, best)| !best.1)
-        .map(|(key, best)| (key, best.2))
-        .collect()
 }
 
-/// Candle lines as the queries print them, by a plain loop; emptied buckets are left out.
-fn candles(
-    ticks: &BTreeMap<(usize, i64, i64), i64>,
-    label: fn(DateTime<Utc>) -> String,
-) -> Vec<String> {
-    let mut buckets: BTreeMap<(usize, String), Vec<i64>> = BTreeMap::new();
-    for ((symbol, time, _), price) in ticks {
-        let at = DateTime::from_timestamp_micros(START + time * 37_000_000).unwrap();
-        buckets
-            .entry((*symbol, label(at)))
-            .or_default()
-            .push(*price);
-    }
-    buckets
-        .into_iter()
-        .map(|((symbol, label), prices)| {
-            let (high, low) = (prices.iter().max().unwrap(), prices.iter().min().unwrap());
-            let (open, close) = (prices[0], prices[prices.len() - 1]);
-            let sum: i64 = prices.iter().sum();
-            format!(
-                "{} {label} {open} {high} {low} {close} {} {} {}",
-                SYMBOLS[symbol],
-                3 * prices.len(),
-                3 * sum,
-                prices.len()
-            )
-        })
-        .collect()
+fn version() -> impl Strategy<Value = &'static str> {
+    prop_oneof![3 => Just(NEWEST), 1 => Just(OLDEST)]
 }
 
-async fn check(version: &str, messages: Vec<Message>, cuts: Vec<usize>, order: Vec<usize>) {
-    // GIVEN messages in some order, cut into batches, blocks merged in between
+/// Where the stream of messages is cut into batches.
+fn cuts() -> impl Strategy<Value = Vec<usize>> {
+    proptest::collection::vec(1_usize..25, 0..12)
+}
+
+/// A database that knows the symbols' zones.
+async fn database(version: &str) -> Database {
     let db = Database::new(version).await;
-    let mut shuffled = messages.clone();
-    for (index, pick) in order.iter().enumerate().take(shuffled.len()) {
-        let other = pick % shuffled.len();
-        shuffled.swap(index, other);
+    for (symbol, zone) in SYMBOLS {
+        sqlx::query("insert into symbols (symbol, timezone) values ($1, $2)")
+            .bind(symbol)
+            .bind(zone.name())
+            .execute(&db.owner)
+            .await
+            .unwrap();
     }
-    let all: Vec<(&str, Tick)> = shuffled.iter().map(|message| tick_of(*message)).collect();
+    db
+}
+
+/// Stores messages in batches, small blocks merged in between.
+async fn store(db: &Database, messages: &[Message], cuts: &[usize]) {
+    let all = ticks_of(messages);
     let mut rest = all.as_slice();
-    for (index, cut) in cuts.iter().enumerate() {
+    for (number, cut) in cuts.iter().enumerate() {
         let (part, after) = rest.split_at((*cut).min(rest.len()));
         if !part.is_empty() {
             db.store(part).await;
         }
         rest = after;
-        if index % 3 == 2 {
+        if number % 3 == 2 {
             done(&ingest::upkeep::merge_blocks(&db.sessions).await);
         }
     }
     if !rest.is_empty() {
         db.store(rest).await;
     }
+}
 
-    // THEN ticks and candles are those of a plain loop
-    let expected = ticks_that_count(&messages);
-    let ticks: Vec<String> = expected
-        .iter()
-        .map(|((symbol, time, sequence), price)| {
-            let at = DateTime::from_timestamp_micros(START + time * 37_000_000).unwrap();
-            format!(
-                "{} {} {sequence} {price} 3",
-                SYMBOLS[*symbol],
-                at.format("%Y-%m-%d %H:%M:%S%.6f")
-            )
-        })
-        .collect();
-    let stored: Vec<String> = db
-        .rows(TICKS)
-        .await
-        .into_iter()
-        .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
-        .collect();
-    assert_eq!(stored, ticks, "{version}");
+/// Ticks without their revisions, then the candles of all levels, emptied ones left out.
+async fn stored(db: &Database) -> [Vec<String>; 4] {
+    let ticks = db.rows(TICKS).await.into_iter();
     let full = |rows: Vec<String>| {
-        rows.into_iter()
+        let mut rows: Vec<String> = rows
+            .into_iter()
             .filter(|row| !row.ends_with(" 0 0 0"))
-            .collect::<Vec<_>>()
+            .collect();
+        rows.sort();
+        rows
     };
-    let minute = |at: DateTime<Utc>| at.format("%m-%d %H:%M").to_string();
-    let hour = |at: DateTime<Utc>| format!("{:02}-{:02} {:02}:00", at.month(), at.day(), at.hour());
-    let day = |at: DateTime<Utc>| format!("{} {}", at.format("%Y-%m-%d"), at.format("%m-%d 00:00"));
-    assert_eq!(full(db.rows(MINUTES).await), candles(&expected, minute));
-    assert_eq!(full(db.rows(HOURS).await), candles(&expected, hour));
-    assert_eq!(full(db.rows(DAYS).await), candles(&expected, day));
-    assert!(db.differences().await.is_empty());
+    [
+        ticks
+            .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
+            .collect(),
+        full(db.rows(MINUTES).await),
+        full(db.rows(HOURS).await),
+        full(db.rows(DAYS).await),
+    ]
+}
 
-    // AND all of them again, in their first order, write no row
+/// The same by a plain loop.
+fn expected(messages: &[Message]) -> [Vec<String>; 4] {
+    let count = model::those_that_count(messages);
+    [
+        count.iter().map(line_of).collect(),
+        candles(&count, minute),
+        candles(&count, hour),
+        candles(&count, day),
+    ]
+}
+
+async fn order_and_batching(
+    version: &str,
+    messages: &[Message],
+    swaps: &[usize],
+    cuts: &[usize],
+) -> Result<(), TestCaseError> {
+    // GIVEN messages in another order
+    let db = database(version).await;
+    let mut shuffled = messages.to_vec();
+    for (index, pick) in swaps.iter().enumerate().take(messages.len()) {
+        shuffled.swap(index, pick % messages.len());
+    }
+    // WHEN they are stored in batches
+    store(&db, &shuffled, cuts).await;
+    // THEN ticks and candles are those of a plain loop
+    for (found, expected) in stored(&db).await.into_iter().zip(expected(messages)) {
+        prop_assert_eq!(found, expected);
+    }
+    let differences = db.differences().await;
+    prop_assert!(differences.is_empty(), "{:?}", differences);
+    Ok(())
+}
+
+async fn replay(version: &str, messages: &[Message], cuts: &[usize]) -> Result<(), TestCaseError> {
+    // GIVEN messages that are stored
+    let db = database(version).await;
+    store(&db, messages, cuts).await;
     let before = db.rows(VERSIONS_OF_ROWS).await;
-    let again: Vec<(&str, Tick)> = messages.iter().map(|message| tick_of(*message)).collect();
-    let outcome = db.store(&again).await;
-    assert_eq!(
+    // WHEN they come again in one batch
+    let outcome = db.store(&ticks_of(messages)).await;
+    // THEN no row has a new version
+    prop_assert_eq!(
         (outcome.added, outcome.candles, outcome.letters.len()),
         (0, 0, 0)
     );
-    assert_eq!(db.rows(VERSIONS_OF_ROWS).await, before);
+    prop_assert_eq!(db.rows(VERSIONS_OF_ROWS).await, before);
+    Ok(())
 }
 
-#[test]
-fn order_batching_and_replay_do_not_matter() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    for (version, cases) in VERSIONS.into_iter().zip([24, 6]) {
-        // A fixed seed: a failure names its case and comes again.
-        let mut runner = TestRunner::new_with_rng(
-            Config::default(),
-            TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]),
+async fn both_paths(
+    version: &str,
+    messages: &[Message],
+    cuts: &[usize],
+) -> Result<(), TestCaseError> {
+    // GIVEN ticks that come once
+    let mut last: Vec<Message> = messages
+        .iter()
+        .map(|message| Message {
+            revision: 3,
+            cancelled: false,
+            ..*message
+        })
+        .collect();
+    last.sort_by_key(|message| (message.symbol, message.time, message.sequence));
+    last.dedup();
+    let folded = database(version).await;
+    store(&folded, &last, cuts).await;
+    // WHEN in another database each of them corrects one that has come before
+    let recomputed = database(version).await;
+    store(&recomputed, messages, cuts).await;
+    let outcome = recomputed.store(&ticks_of(&last)).await;
+    prop_assert_eq!(
+        (outcome.added, outcome.corrections),
+        (0, u64::try_from(last.len()).unwrap())
+    );
+    // THEN the rows are the same
+    prop_assert_eq!(stored(&folded).await, stored(&recomputed).await);
+    Ok(())
+}
+
+/// A level, a finer one, the bucket of the finer one's row `f`, and what names a row `c` of the coarser one.
+const FOLDS: [(&str, &str, &str, &str); 7] = [
+    (
+        "candles_1h",
+        "candles_1m",
+        "date_trunc('hour', f.open_time)",
+        "c.open_time",
+    ),
+    (
+        "candles_1d",
+        "candles_1m",
+        "(f.open_time at time zone s.timezone)::date",
+        "c.local_date",
+    ),
+    (
+        "candles_1d",
+        "candles_1h",
+        "(f.open_time at time zone s.timezone)::date",
+        "c.local_date",
+    ),
+    (
+        "candles_1w",
+        "candles_1d",
+        "date_trunc('week', f.local_date::timestamp)::date",
+        "c.period",
+    ),
+    (
+        "candles_1mo",
+        "candles_1d",
+        "date_trunc('month', f.local_date::timestamp)::date",
+        "c.period",
+    ),
+    (
+        "candles_1q",
+        "candles_1d",
+        "date_trunc('quarter', f.local_date::timestamp)::date",
+        "c.period",
+    ),
+    (
+        "candles_1y",
+        "candles_1d",
+        "date_trunc('year', f.local_date::timestamp)::date",
+        "c.period",
+    ),
+];
+
+async fn coarser(version: &str, messages: &[Message], cuts: &[usize]) -> Result<(), TestCaseError> {
+    // GIVEN what is stored, its views refreshed
+    let db = database(version).await;
+    store(&db, messages, cuts).await;
+    prop_assert_eq!(
+        done(&ingest::upkeep::refresh_views(&db.sessions).await),
+        4,
+        "not all views were refreshed"
+    );
+    for (coarser, finer, bucket, label) in FOLDS {
+        // Only where days begin with an hour can they be made of hours.
+        let zones: Vec<&str> = SYMBOLS
+            .iter()
+            .map(|(_, zone)| zone.name())
+            .filter(|zone| finer != "candles_1h" || ["UTC", "America/New_York"].contains(zone))
+            .collect();
+        let sql = include_str!("laws/coarser.sql")
+            .replace("{coarser}", coarser)
+            .replace("{finer}", finer)
+            .replace("{bucket}", bucket)
+            .replace("{label}", label);
+        // WHEN PostgreSQL, with its own rules of zones, folds the finer level
+        let (rows, differences): (i64, i64) = sqlx::query_as(AssertSqlSafe(sql))
+            .bind(&zones)
+            .fetch_one(&db.owner)
+            .await
+            .unwrap();
+        // THEN it comes to the coarser one
+        prop_assert_eq!(
+            differences,
+            0,
+            "{} from {}, of {} rows",
+            coarser,
+            finer,
+            rows
         );
-        let input = (
-            messages(),
-            proptest::collection::vec(1_usize..25, 0..12),
-            proptest::collection::vec(any::<usize>(), 120),
-        );
-        for case in 0..cases {
-            let (messages, cuts, order) = input.new_tree(&mut runner).unwrap().current();
-            println!(
-                "PostgreSQL {version}, case {case}: {} messages, cuts {cuts:?}",
-                messages.len()
-            );
-            runtime.block_on(check(version, messages, cuts, order));
-        }
+        let any = model::those_that_count(messages)
+            .iter()
+            .any(|message| zones.contains(&SYMBOLS[message.symbol].1.name()));
+        prop_assert_eq!(rows > 0, any, "{} is empty", coarser);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config(24))]
+    #[test]
+    fn order_and_batching_do_not_matter(
+        version in version(), messages in messages(120), swaps in proptest::collection::vec(0_usize..120, 120), cuts in cuts(),
+    ) {
+        RUNTIME.block_on(order_and_batching(version, &messages, &swaps, &cuts))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(12))]
+    #[test]
+    fn replay_writes_no_row(version in version(), messages in messages(80), cuts in cuts()) {
+        RUNTIME.block_on(replay(version, &messages, &cuts))?;
+    }
+
+    #[test]
+    fn folding_and_recomputing_end_at_the_same_rows(version in version(), messages in messages(80), cuts in cuts()) {
+        RUNTIME.block_on(both_paths(version, &messages, &cuts))?;
+    }
+
+    #[test]
+    fn coarse_candles_are_the_fold_of_the_finer_ones(version in version(), messages in messages(80), cuts in cuts()) {
+        RUNTIME.block_on(coarser(version, &messages, &cuts))?;
     }
 }

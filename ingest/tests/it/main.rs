@@ -4,6 +4,7 @@
 
 mod blocks;
 mod changed_hours;
+mod concurrency;
 mod corrections;
 mod database;
 mod fence;
