@@ -57,7 +57,10 @@ class Ticks:
         self.conflicts = []
 
     def take(self, line: str) -> None:
-        message = json.loads(line, parse_float=Decimal)
+        self.place(json.loads(line, parse_float=Decimal), line)
+
+    def place(self, message: dict, source) -> None:
+        """Takes a message; `source` names it if it conflicts with one before."""
         identity = (message["symbol"], instant(message["event_time"]), message["sequence"])
         rank = (message.get("revision", 0), message.get("cancelled", False))
         content = (Decimal(message["price"]), Decimal(message["size"]))
@@ -65,7 +68,7 @@ class Ticks:
         if kept is None or kept[0] < rank:
             self.kept[identity] = (rank, content)
         elif kept[0] == rank and kept[1] != content:
-            self.conflicts.append(line)
+            self.conflicts.append(source)
 
     def by_symbol(self):
         """Ticks that are not cancelled: (time, sequence, price, size, revision) in order, by symbol."""
@@ -152,15 +155,8 @@ def answer(interval: str, symbol: str, start: int, end: int, candle) -> None:
     show("answer", interval, symbol, start, end, *candle[:6], vwap(candle), candle[6], candle[7], candle[9])
 
 
-def main() -> None:
-    file, *pairs = sys.argv[1:]
-    zones = dict(pair.split("=") for pair in pairs)
-    messages = Ticks()
-    with open(file, encoding="utf-8") as lines:
-        for line in lines:
-            messages.take(line.rstrip("\n"))
-    for line in messages.conflicts:
-        show("conflict", line)
+def tell(messages: Ticks, zones: dict) -> None:
+    """The rows of ticks and candles, and what the API answers."""
     for symbol, ticks in messages.by_symbol():
         zone = Zone(zones.get(symbol, "UTC"))
         for time, sequence, price, size, revision in ticks:
@@ -178,6 +174,17 @@ def main() -> None:
                 candle = fold(part)
                 show("candle", interval, symbol, begin, *candle)
                 answer(interval, symbol, zone.start(begin), zone.start(end), candle)
+
+
+def main() -> None:
+    file, *pairs = sys.argv[1:]
+    messages = Ticks()
+    with open(file, encoding="utf-8") as lines:
+        for line in lines:
+            messages.take(line.rstrip("\n"))
+    for line in messages.conflicts:
+        show("conflict", line)
+    tell(messages, dict(pair.split("=") for pair in pairs))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! A real Apache Kafka broker (KRaft, one node) for tests, fetched by Maven and run by this process.
+//! A real Apache Kafka broker (KRaft) or a cluster of them for tests, fetched by Maven and run by this process.
 //!
 //! The broker keeps its data over [`Kafka::kill9`] and [`Kafka::restart`] and loses it when the value is dropped.
 
@@ -28,6 +28,9 @@ const POM: &str = include_str!("kafka/pom.xml");
 /// Settings that make a single broker quick to start, and quick to come back after a kill.
 const SETTINGS: &str = include_str!("kafka/server.properties");
 
+/// What a node of a cluster needs beside them.
+const MEMBER: &str = include_str!("kafka/member.properties");
+
 /// What a listener with TLS and SCRAM-SHA-512 needs beside them.
 const SECURED: &str = include_str!("kafka/secured.properties");
 
@@ -40,6 +43,16 @@ pub struct Secured<'a> {
     pub username: &'a str,
     /// With this password.
     pub password: &'a str,
+}
+
+/// A place in a cluster.
+#[derive(Debug, Clone)]
+struct Member {
+    cluster: String,
+    /// 1 and up; the first one is the controller too.
+    node: u32,
+    nodes: u32,
+    controller_port: u16,
 }
 
 /// A running broker.
@@ -59,7 +72,31 @@ impl Kafka {
     ///
     /// When Java or Maven is missing, nothing can be fetched, or the broker does not start.
     pub async fn start() -> Result<Self> {
-        Self::start_with(None).await
+        Self::start_with(None, None).await
+    }
+
+    /// Starts brokers that hold copies of each other's partitions. The first one is the controller: without it no leader
+    /// changes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kafka::start`].
+    pub async fn cluster(nodes: u32) -> Result<Vec<Self>> {
+        let member = Member {
+            cluster: cluster_id(),
+            node: 1,
+            nodes,
+            controller_port: ports::free()?,
+        };
+        let mut brokers = vec![Self::start_with(None, Some(member.clone())).await?];
+        for node in 2..=nodes {
+            let member = Member {
+                node,
+                ..member.clone()
+            };
+            brokers.push(Self::start_with(None, Some(member)).await?);
+        }
+        Ok(brokers)
     }
 
     /// As [`Kafka::start`], with a second listener.
@@ -68,10 +105,10 @@ impl Kafka {
     ///
     /// As [`Kafka::start`].
     pub async fn secured(secured: &Secured<'_>) -> Result<Self> {
-        Self::start_with(Some(secured)).await
+        Self::start_with(Some(secured), None).await
     }
 
-    async fn start_with(secured: Option<&Secured<'_>>) -> Result<Self> {
+    async fn start_with(secured: Option<&Secured<'_>>, member: Option<Member>) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         java::check().await?;
         let libraries = libraries().await?;
@@ -96,9 +133,21 @@ impl Kafka {
                 .replace("@KEYSTORE@", &keystore.display().to_string());
             settings.push_str(&more);
         }
+        let member = match member {
+            Some(member) => {
+                settings.push_str(&member.settings());
+                member
+            }
+            None => Member {
+                cluster: cluster_id(),
+                node: 1,
+                nodes: 1,
+                controller_port: ports::free()?,
+            },
+        };
         let settings = settings
             .replace("@PORT@", &port.to_string())
-            .replace("@CONTROLLER_PORT@", &ports::free()?.to_string())
+            .replace("@CONTROLLER_PORT@", &member.controller_port.to_string())
             .replace("@DATA@", &folder.join("data").display().to_string());
         std::fs::write(folder.join("server.properties"), settings)?;
         let mut format = java_command(&libraries, &folder);
@@ -106,7 +155,7 @@ impl Kafka {
             "kafka.tools.StorageTool",
             "format",
             "-t",
-            &cluster_id(),
+            &member.cluster,
             "-c",
             "server.properties",
         ]);
@@ -177,6 +226,22 @@ impl Kafka {
     }
 }
 
+impl Member {
+    fn settings(&self) -> String {
+        let mut text = MEMBER
+            .replace("@COPIES@", &self.nodes.min(3).to_string())
+            .replace("@IN_SYNC@", &self.nodes.min(2).to_string());
+        if self.node > 1 {
+            let node = format!(
+                "process.roles=broker\nnode.id={}\nlisteners=PLAINTEXT://127.0.0.1:@PORT@\n",
+                self.node
+            );
+            text.push_str(&node);
+        }
+        text
+    }
+}
+
 impl Drop for Kafka {
     fn drop(&mut self) {
         // Its disk goes with it: there is nothing to put in order.
@@ -243,7 +308,7 @@ pub async fn delete_topic(bootstrap: &str, name: &str) -> Result<()> {
     .await
 }
 
-fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>> {
+pub(crate) fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>> {
     let mut config = ClientConfig::new();
     // Silent: a broker that is still starting refuses connections for a while, which is no news.
     config

@@ -27,6 +27,7 @@ pub mod services;
 pub mod signals;
 pub mod simulate;
 pub mod stack;
+pub mod stored;
 pub mod table;
 pub mod tick;
 pub mod ticks_csv;

@@ -9,10 +9,9 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use testbed::Tick;
+use testbed::{Tick, stored};
 
 use crate::api::Api;
-use crate::oracle;
 use crate::pipeline::Pipeline;
 use crate::stream;
 
@@ -191,7 +190,7 @@ async fn answered(pipeline: &Pipeline, case: &Case) -> Vec<String> {
     for _ in 0..MOST_PAGES {
         let page = pipeline.get_json(&format!("{target}{cursor}")).await;
         for candle in page["candles"].as_array().unwrap() {
-            lines.push(oracle::values(candle));
+            lines.push(stored::values(candle).unwrap());
         }
         let Some(next) = page["next_cursor"].as_str() else {
             if case.order == "desc" {
