@@ -3,37 +3,59 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use common::admin::Probe;
 use common::config::DatabaseConfig;
 use common::database::{Database, explain};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
 
 use crate::config::ApiConfig;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::problem::ApiError;
 use crate::store::Store;
-use crate::{candles, healthcheck, observe, symbols, time_series};
+use crate::{candles, cors, guard, healthcheck, limits, observe, symbols, time_series};
 
 /// What all requests share.
 #[derive(Clone)]
 pub struct App {
     pub(crate) store: Store,
     pub(crate) metrics: Metrics,
-    pub(crate) request_timeout: Duration,
+    pub(crate) limits: Arc<Limits>,
+    /// One for each request that may be under way, when their number has a cap.
+    pub(crate) turns: Option<Arc<Semaphore>>,
+    pub(crate) cors: Option<CorsLayer>,
     pub(crate) correction_horizon: Duration,
+}
+
+/// The path that asks for nothing but whether the database answers.
+pub(crate) const HEALTHCHECK: &str = "/_healthcheck";
+
+/// All public paths.
+fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
+    vec![
+        (HEALTHCHECK, get(healthcheck::get)),
+        ("/stocks/time-series/{symbol}", get(time_series::get)),
+        ("/v1/candles/{symbol}", get(candles::get)),
+        ("/v1/limits", get(limits::get)),
+        ("/v1/symbols", get(symbols::list)),
+        ("/v1/symbols/{symbol}", get(symbols::get)),
+    ]
 }
 
 impl App {
     /// The application of a configuration. It does not connect yet.
     ///
     /// # Errors
-    /// When the database URL is not one.
-    pub fn new(config: &ApiConfig) -> Result<Self, sqlx::Error> {
+    /// When the database URL is not one, or an origin of `http.cors_origins`.
+    pub fn new(config: &ApiConfig) -> anyhow::Result<Self> {
         // A statement that outlives its request would hold a connection for nobody.
         let statement_timeout = config
             .database
@@ -43,25 +65,34 @@ impl App {
             statement_timeout,
             ..config.database.clone()
         };
-        let sessions = Database::new(&database, "api")?;
+        let sessions = Database::new(&database, "api").context("database.url")?;
+        let turns = config.limits.max_concurrent;
         Ok(Self {
             metrics: Metrics::new(sessions.pool().clone(), database.max_connections),
             store: Store::new(sessions),
-            request_timeout: config.http.request_timeout,
+            limits: Arc::new(Limits::of(config, statement_timeout)),
+            turns: turns.map(|turns| Arc::new(Semaphore::new(turns as usize))),
+            cors: cors::layer(&config.http.cors_origins).map_err(anyhow::Error::msg)?,
             correction_horizon: config.http.correction_horizon,
         })
     }
 
     /// The public routes.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/_healthcheck", get(healthcheck::get))
-            .route("/stocks/time-series/{symbol}", get(time_series::get))
-            .route("/v1/candles/{symbol}", get(candles::get))
-            .route("/v1/symbols", get(symbols::list))
-            .route("/v1/symbols/{symbol}", get(symbols::get))
+        let routes = routes()
+            .into_iter()
+            .fold(Router::new(), |router, (path, methods)| {
+                router.route(path, methods)
+            })
             .fallback(async || ApiError::NotFound)
             .layer(CatchPanicLayer::new())
+            .layer(middleware::from_fn_with_state(self.clone(), guard::guard));
+        // Outside what refuses, so that a page may read why it was refused.
+        let routes = match &self.cors {
+            Some(cors) => routes.layer(cors.clone()),
+            None => routes,
+        };
+        routes
             .layer(middleware::from_fn_with_state(
                 self.clone(),
                 observe::observe,

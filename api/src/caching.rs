@@ -14,6 +14,21 @@ const ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
 /// What may choose between forms of an answer.
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 
+/// Milliseconds, by the database's clock, since the newest change of what the answer is made of.
+pub(crate) const DATA_LAG: HeaderName = HeaderName::from_static("x-data-lag-ms");
+
+/// Tells how old the newest change was `now`; nothing when there was none. Both are microseconds since
+/// 1970-01-01T00:00:00Z.
+pub(crate) fn tell_lag(response: &mut Response, now: i64, changed_at: Option<i64>) {
+    if let Some(changed_at) = changed_at {
+        // The clock is read before the snapshot is taken as a whole.
+        let lag = now.saturating_sub(changed_at).max(0) / 1_000;
+        response
+            .headers_mut()
+            .insert(DATA_LAG, HeaderValue::from(lag));
+    }
+}
+
 /// How long an answer may be used without asking again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {

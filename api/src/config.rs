@@ -15,6 +15,8 @@ pub struct ApiConfig {
     pub database: DatabaseConfig,
     /// The public listener.
     pub http: HttpConfig,
+    /// Caps on what one request may ask for.
+    pub limits: LimitsConfig,
     /// Metrics and probes.
     pub admin: AdminConfig,
     /// Logging.
@@ -35,6 +37,7 @@ impl Default for ApiConfig {
         Self {
             database: DatabaseConfig::default(),
             http: HttpConfig::default(),
+            limits: LimitsConfig::default(),
             admin: AdminConfig {
                 listen: ([127, 0, 0, 1], 9102).into(),
             },
@@ -62,6 +65,9 @@ pub struct HttpConfig {
     /// Age from which on no corrections are expected, such as `30days`: caches may keep older ranges.
     #[serde(with = "humantime_serde")]
     pub correction_horizon: Duration,
+    /// Origins whose pages may read answers in a browser (CORS), `https://a.example,https://b.example`,
+    /// or `*` for all; empty: none but the own one.
+    pub cors_origins: String,
 }
 
 impl Default for HttpConfig {
@@ -71,6 +77,65 @@ impl Default for HttpConfig {
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             correction_horizon: Duration::from_hours(30 * 24),
+            cors_origins: String::new(),
+        }
+    }
+}
+
+/// Caps on what one request may ask for. `/v1/limits` tells them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Most rows of one page, 1 to 10000.
+    pub max_rows: u32,
+    /// Most symbols of one request, 1 to 1000.
+    pub max_symbols: u32,
+    /// Longest range from `from` to `to`, such as `366days`; no cap unless set.
+    #[serde(with = "humantime_serde")]
+    pub max_span: Option<Duration>,
+    /// Most requests under way at once, whoever asks; further ones are 429. No cap unless set.
+    pub max_concurrent: Option<u32>,
+}
+
+impl LimitsConfig {
+    /// What `max_rows` may be at most.
+    pub const MOST_ROWS: u32 = 10_000;
+    /// What `max_symbols` may be at most.
+    pub const MOST_SYMBOLS: u32 = 1_000;
+
+    fn faults(&self) -> impl Iterator<Item = String> {
+        let rows = (1..=Self::MOST_ROWS).contains(&self.max_rows);
+        let symbols = (1..=Self::MOST_SYMBOLS).contains(&self.max_symbols);
+        [
+            (
+                rows,
+                format!("limits.max_rows must be 1 to {}", Self::MOST_ROWS),
+            ),
+            (
+                symbols,
+                format!("limits.max_symbols must be 1 to {}", Self::MOST_SYMBOLS),
+            ),
+            (
+                self.max_span.is_none_or(|span| !span.is_zero()),
+                "limits.max_span must be above 0; leave it out for no cap".into(),
+            ),
+            (
+                self.max_concurrent != Some(0),
+                "limits.max_concurrent must be above 0; leave it out for no cap".into(),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(holds, fault)| (!holds).then_some(fault))
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            max_rows: Self::MOST_ROWS,
+            max_symbols: 100,
+            max_span: None,
+            max_concurrent: None,
         }
     }
 }
@@ -79,6 +144,8 @@ impl Validate for ApiConfig {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.database.faults();
         faults.extend(self.log.faults());
+        faults.extend(self.limits.faults());
+        faults.extend(crate::cors::layer(&self.http.cors_origins).err());
         if self.http.request_timeout < Duration::from_millis(1) {
             faults.push("http.request_timeout must be at least 1ms".into());
         }

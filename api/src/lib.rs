@@ -7,9 +7,12 @@ mod app;
 mod caching;
 mod candles;
 pub mod config;
+mod cors;
 mod cursor;
 mod encode;
+mod guard;
 mod healthcheck;
+mod limits;
 mod metrics;
 mod observe;
 mod params;
@@ -19,7 +22,6 @@ mod store;
 mod symbols;
 mod time_series;
 
-use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 pub use app::App;
@@ -37,7 +39,7 @@ pub async fn run(config: ApiConfig, shutdown: CancellationToken) -> anyhow::Resu
     let admin = common::admin::bind(config.admin.listen, "admin.listen").await?;
     tracing::info!(http = %public.local_addr()?, admin = %admin.local_addr()?, database = %config.database.url, "listening");
 
-    let app = App::new(&config).context("database.url")?;
+    let app = App::new(&config)?;
     let stop = shutdown.clone();
     let served = axum::serve(public, app.router())
         .with_graceful_shutdown(async move { stop.cancelled().await });

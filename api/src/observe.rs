@@ -1,4 +1,4 @@
-//! Around every request: its id, its log line, its metrics, its time limit, and the body of a problem.
+//! Around every request: its id, its log line, its metrics, and the body of a problem.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -15,13 +15,11 @@ use common::telemetry::traces::{self, Caller};
 use tracing::{Instrument as _, Span};
 
 use crate::app::App;
-use crate::problem::{ApiError, Plain, Problem};
+use crate::problem::{Plain, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Every route answers these.
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
-/// More than the longest valid query needs.
-const MAX_TARGET_BYTES: usize = 8 * 1024;
 
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -33,22 +31,16 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         .map(|path| path.as_str().to_owned());
     let id = request_id(request.headers().get(REQUEST_ID));
     let span = span(&request, &id, route.as_deref());
-    let too_long = request
-        .uri()
-        .path_and_query()
-        .is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES);
-
+    // What a browser asks before it asks, the CORS layer answers.
+    let preflight = app.cors.is_some()
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let answer = async {
-        if too_long {
-            return ApiError::TargetTooLong.into_response();
-        }
-        if method == Method::OPTIONS && route.is_some() {
+        if method == Method::OPTIONS && route.is_some() && !preflight {
             return (StatusCode::NO_CONTENT, [(header::ALLOW, ALLOW)]).into_response();
         }
-        match tokio::time::timeout(app.request_timeout, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => ApiError::Timeout.into_response(),
-        }
+        next.run(request).await
     };
     let response = finish(answer.instrument(span.clone()).await, &id, &method);
 

@@ -55,6 +55,9 @@ pub(crate) enum ApiError {
     /// 414: a longer target than any valid request has.
     #[error("request target too long")]
     TargetTooLong,
+    /// 429: as many requests under way as are allowed.
+    #[error("too many requests under way")]
+    TooMany,
     /// 504: the whole answer took longer than `http.request_timeout`.
     #[error("request timeout")]
     Timeout,
@@ -156,6 +159,11 @@ impl ApiError {
                 "target-too-long",
                 "the request target is too long",
             ),
+            Self::TooMany => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "as many requests are under way as are allowed; try again",
+            ),
             Self::Timeout => timeout(),
             Self::Database(error) => match sqlstate(error).as_deref() {
                 Some("57014") => timeout(),
@@ -209,7 +217,12 @@ impl IntoResponse for ApiError {
             tracing::error!(error = %self, status = status.as_u16(), "request failed");
         }
         let mut response = status.into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ]
+        .contains(&status)
+        {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -6,15 +6,12 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 
 use crate::app::App;
-use crate::caching::{Freshness, Known};
+use crate::caching::{self, Freshness, Known};
 use crate::cursor;
 use crate::encode::Json;
 use crate::params::Params;
 use crate::problem::{ApiError, Fault};
 use crate::store::Entry;
-
-const DEFAULT_LIMIT: u32 = 500;
-const MAX_LIMIT: u32 = 10_000;
 
 pub(crate) async fn list(
     State(app): State<App>,
@@ -23,8 +20,8 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     let mut params = Params::read(&uri, &["q", "limit", "cursor"]);
     let limit = params
-        .number("limit", 1..=MAX_LIMIT)
-        .unwrap_or(DEFAULT_LIMIT);
+        .number("limit", 1..=app.limits.max_rows)
+        .unwrap_or(app.limits.default_rows);
     let part = params.value("q", |text| {
         let usable = Some(text.to_owned()).filter(|text| !text.contains('\0'));
         usable.ok_or_else(|| Fault::new("q", "holds a NUL character"))
@@ -95,7 +92,9 @@ pub(crate) async fn get(
     let symbol = symbol.ok_or(ApiError::UnknownSymbol(name))?;
     let mut json = Json::default();
     write_entry(&mut json, &symbol.name, &symbol.entry);
-    Ok(answer(&headers, json))
+    let mut response = answer(&headers, json);
+    caching::tell_lag(&mut response, symbol.now, symbol.changed_at);
+    Ok(response)
 }
 
 fn write_entry(json: &mut Json, name: &str, entry: &Entry) {

@@ -26,9 +26,11 @@ pub struct IngestConfig {
     pub admin: AdminConfig,
     /// Logging.
     pub log: LogConfig,
-    /// The section of `api`, left alone.
+    /// The sections of `api`, left alone.
     #[serde(skip_serializing, rename = "http")]
     _http: IgnoredAny,
+    #[serde(skip_serializing, rename = "limits")]
+    _limits: IgnoredAny,
 }
 
 impl Default for IngestConfig {
@@ -44,6 +46,7 @@ impl Default for IngestConfig {
             },
             log: LogConfig::default(),
             _http: IgnoredAny,
+            _limits: IgnoredAny,
         }
     }
 }

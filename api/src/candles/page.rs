@@ -10,6 +10,7 @@ use common::candle::{Candle, Edge};
 use super::fold::{Fold, Row};
 use super::query::{Alignment, Fill, Position, Query};
 use crate::caching::{Freshness, State};
+use crate::limits::Limits;
 use crate::planner::{Source, plan};
 use crate::problem::ApiError;
 use crate::store::{Direction, Range, Snapshot, Symbol};
@@ -50,12 +51,17 @@ impl<'a> Frame<'a> {
     /// The frame of the page that `query` asks for.
     ///
     /// # Errors
-    /// When the range is none.
-    pub(crate) fn new(query: &'a Query, symbol: &'a Symbol) -> Result<Self, ApiError> {
+    /// When the range is none, or longer than it may be.
+    pub(crate) fn new(
+        query: &'a Query,
+        symbol: &'a Symbol,
+        limits: &Limits,
+    ) -> Result<Self, ApiError> {
         let tz = query.tz.unwrap_or(symbol.tz);
         let anchor = anchor(query, symbol, tz);
         let grid = Grid::new(query.interval, tz, anchor);
         let (from, to) = query.bounds(tz)?;
+        limits.check_span(from, to, symbol.now)?;
 
         let open = grid.bucket(symbol.now);
         let until = query.position.map_or_else(

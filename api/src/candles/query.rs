@@ -7,6 +7,7 @@ use common::interval::{Interval, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::cursor;
+use crate::limits::Limits;
 use crate::params::{Params, When};
 use crate::problem::{ApiError, Fault};
 
@@ -14,8 +15,6 @@ const NAMES: [&str; 11] = [
     "interval", "tz", "from", "to", "limit", "order", "partial", "fill", "anchor", "numbers",
     "cursor",
 ];
-const DEFAULT_LIMIT: u32 = 500;
-const MAX_LIMIT: u32 = 10_000;
 
 /// What stands in for candles of buckets without ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +89,7 @@ impl Query {
     ///
     /// # Errors
     /// With all faults at once.
-    pub(crate) fn read(uri: &Uri, symbol: &str) -> Result<Self, ApiError> {
+    pub(crate) fn read(uri: &Uri, symbol: &str, limits: &Limits) -> Result<Self, ApiError> {
         let mut params = Params::read(uri, &NAMES);
         if params.text("interval").is_none() {
             params.fault(Fault::new("interval", "required, such as 5m, 1h, 1d or 1M"));
@@ -99,8 +98,8 @@ impl Query {
         let tz = params.zone("tz");
         let (from, to) = (params.when("from"), params.when("to"));
         let limit = params
-            .number("limit", 1..=MAX_LIMIT)
-            .unwrap_or(DEFAULT_LIMIT);
+            .number("limit", 1..=limits.max_rows)
+            .unwrap_or(limits.default_rows);
         let descending = params.choice("order", &[("asc", false), ("desc", true)]);
         let partial = params.choice("partial", &[("exclude", false), ("include", true)]);
         let fill = params.choice(
@@ -201,10 +200,21 @@ fn binding(symbol: &str, params: &Params) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ApiConfig;
     use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn limits() -> Limits {
+        Limits::of(&ApiConfig::default(), Duration::from_secs(1))
+    }
 
     fn read(query: &str) -> Result<Query, ApiError> {
-        Query::read(&format!("/v1/candles/A?{query}").parse().unwrap(), "A")
+        read_of("A", query)
+    }
+
+    fn read_of(symbol: &str, query: &str) -> Result<Query, ApiError> {
+        let uri = format!("/v1/candles/{symbol}?{query}").parse().unwrap();
+        Query::read(&uri, symbol, &limits())
     }
 
     fn faults(query: &str) -> Vec<String> {
@@ -247,12 +257,7 @@ mod tests {
             faults(&format!("interval=1d&limit=3&cursor={cursor}")),
             ["cursor"]
         );
-        let other = Query::read(
-            &format!("/v1/candles/B?interval=1d&limit=2&cursor={cursor}")
-                .parse()
-                .unwrap(),
-            "B",
-        );
+        let other = read_of("B", &format!("interval=1d&limit=2&cursor={cursor}"));
         assert!(matches!(other, Err(ApiError::Parameters(_))));
     }
 
@@ -267,7 +272,7 @@ mod tests {
         #[test]
         fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|anchor|numbers|cursor)=[!-~]{0,24}&){0,6}") {
             if let Ok(uri) = format!("/v1/candles/A?{query}").parse::<Uri>()
-                && let Ok(query) = Query::read(&uri, "A")
+                && let Ok(query) = Query::read(&uri, "A", &limits())
             {
                 let _bounds = query.bounds(Tz::Pacific__Apia);
             }

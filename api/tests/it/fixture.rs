@@ -2,6 +2,7 @@
 //! through the real router.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use api::App;
 use api::config::ApiConfig;
@@ -63,6 +64,11 @@ fn timestamp(micros: i64) -> DateTime<Utc> {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// One whose api is configured in another way.
+    pub(crate) async fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
         let server = SERVER
             .get_or_init(async || Postgres::temporary(NEWEST).await.unwrap())
             .await;
@@ -79,6 +85,7 @@ impl Fixture {
             .unwrap();
         config.database.url = DatabaseUrl::new(&server.url_as("market_data_api", &name));
         config.database.max_connections = 2;
+        change(&mut config);
         let app = App::new(&config).unwrap();
         Self {
             pool,
@@ -145,6 +152,25 @@ impl Fixture {
                 .await
                 .unwrap();
         format!("postgres://market_data_api@127.0.0.1:{port}/{name}")
+    }
+
+    /// Waits until so many sessions of the api wait for a lock.
+    pub(crate) async fn waiting_sessions(&self, count: i64) {
+        let sql = "select count(*) from pg_stat_activity \
+            where usename = 'market_data_api' and datname = current_database() and wait_event_type = 'Lock'";
+        testbed::eventually("sessions wait", Duration::from_secs(30), async || {
+            let found: i64 = sqlx::query_scalar(sql)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(|error| error.to_string())?;
+            if found == count {
+                Ok(())
+            } else {
+                Err(format!("{found} wait"))
+            }
+        })
+        .await
+        .unwrap();
     }
 
     pub(crate) async fn execute(&self, sql: &'static str) {

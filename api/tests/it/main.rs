@@ -4,10 +4,12 @@
 
 mod caching;
 mod calendar_vectors;
+mod cors;
 mod errors;
 mod fill;
 mod fixture;
 mod folding;
+mod limits;
 mod paging;
 mod symbols;
 mod time_series;

@@ -1,0 +1,123 @@
+//! `GET /v1/limits`: every cap by name, from the values that enforce them.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::caching::{Freshness, Known};
+use crate::config::ApiConfig;
+use crate::params::Params;
+use crate::problem::{ApiError, Fault};
+
+/// Most bytes of a path with its query: more than the longest useful query needs.
+pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
+/// Rows of a page that does not say how many it wants.
+const DEFAULT_ROWS: u32 = 500;
+
+/// What one request may ask for. `None`: no cap.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Limits {
+    /// Rows of a page, `limit`, when it is not given.
+    pub(crate) default_rows: u32,
+    /// Most rows of a page.
+    pub(crate) max_rows: u32,
+    /// Most symbols of one request.
+    pub(crate) max_symbols: u32,
+    /// Longest range from `from` to `to`, in milliseconds.
+    pub(crate) max_span_ms: Option<u64>,
+    /// Most requests under way at once; further ones are 429.
+    pub(crate) max_concurrent: Option<u32>,
+    /// Most bytes of a path with its query; longer ones are 414.
+    pub(crate) max_target_bytes: usize,
+    /// Longest time for an answer, in milliseconds; then 504.
+    pub(crate) request_timeout_ms: u64,
+    /// Longest time of one statement in the database, in milliseconds; then 504.
+    pub(crate) statement_timeout_ms: u64,
+}
+
+impl Limits {
+    pub(crate) fn of(config: &ApiConfig, statement_timeout: Duration) -> Self {
+        Self {
+            default_rows: DEFAULT_ROWS.min(config.limits.max_rows),
+            max_rows: config.limits.max_rows,
+            max_symbols: config.limits.max_symbols,
+            max_span_ms: config.limits.max_span.map(milliseconds),
+            max_concurrent: config.limits.max_concurrent,
+            max_target_bytes: MAX_TARGET_BYTES,
+            request_timeout_ms: milliseconds(config.http.request_timeout),
+            statement_timeout_ms: milliseconds(statement_timeout),
+        }
+    }
+
+    /// Refuses a range that is longer than the cap; without `to` it reaches to `now`, without `from` it is as long as
+    /// its rows. All are microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn check_span(
+        &self,
+        from: Option<i64>,
+        to: Option<i64>,
+        now: i64,
+    ) -> Result<(), ApiError> {
+        let Some((from, most)) = from.zip(self.max_span_ms) else {
+            return Ok(());
+        };
+        // One that begins in the future has no length.
+        let span = u64::try_from(to.unwrap_or(now).saturating_sub(from)).unwrap_or(0) / 1_000;
+        if span <= most {
+            return Ok(());
+        }
+        let detail = format!("the range is {span} ms long and may be {most} ms");
+        Err(ApiError::Parameters(vec![Fault::new("from", detail)]))
+    }
+
+    pub(crate) const fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) async fn get(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    Params::read(&uri, &[]).check()?;
+    let body =
+        serde_json::to_string(&*app.limits).map_err(|error| ApiError::Data(error.to_string()))?;
+    Ok(Known::of(&headers).answer_with(None, Freshness::Recent, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_no_longer_than_the_cap() {
+        const DAY: i64 = 86_400_000_000;
+        let mut config = ApiConfig::default();
+        let span = |config: &ApiConfig, from, to| {
+            let limits = Limits::of(config, Duration::from_secs(1));
+            limits.check_span(from, to, 10 * DAY).is_ok()
+        };
+        assert!(span(&config, Some(i64::MIN), Some(i64::MAX)));
+        config.limits.max_span = Some(Duration::from_hours(24));
+        for (from, to, within) in [
+            (None, None, true),
+            (None, Some(20 * DAY), true),
+            (Some(9 * DAY), None, true),
+            (Some(9 * DAY - 1_000), None, false),
+            (Some(11 * DAY), None, true),
+            (Some(0), Some(DAY), true),
+            (Some(0), Some(DAY + 1_000), false),
+            (Some(i64::MIN), Some(i64::MAX), false),
+        ] {
+            assert_eq!(span(&config, from, to), within, "{from:?} {to:?}");
+        }
+    }
+}
