@@ -52,8 +52,12 @@ impl Worker {
     /// Waits until a series has a value that will do.
     pub(crate) async fn metric_becomes(&self, series: &str, enough: impl Fn(f64) -> bool) {
         let seen = eventually(series, PATIENCE, async || {
-            let value = self.metric(series).await;
-            if enough(value) { Ok(()) } else { Err(value) }
+            // It may not listen yet.
+            let (_, text) = self.admin("/metrics").await.map_err(|e| e.to_string())?;
+            match http::metric(&text, series) {
+                Some(value) if enough(value) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         });
         if let Err(error) = seen.await {
             panic!("{error:#}\n{}", self.log());
