@@ -14,6 +14,7 @@ pub mod fold;
 pub mod health;
 pub mod merge;
 pub mod metrics;
+pub mod recent;
 pub mod recompute;
 pub mod store;
 pub mod transaction;

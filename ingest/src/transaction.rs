@@ -19,8 +19,9 @@ use crate::batch::Batch;
 use crate::dead_letter::DeadLetter;
 use crate::fold::{Buckets, Level};
 use crate::merge::{Arrival, Effects, merge};
+use crate::recent::{Changes, Recent, Stamp};
 use crate::recompute;
-use crate::store::candles::{BucketKey, Write};
+use crate::store::candles::{BucketKey, Stored, Write};
 use crate::store::positions::{Fence, fence};
 use crate::store::symbols::{Ids, Locked};
 use crate::store::{blocks, candles, hours, letters, marks, symbols};
@@ -84,12 +85,12 @@ pub enum TransactionError {
 pub async fn store(
     database: &Database,
     cluster: &str,
-    ids: &mut Ids,
+    known: &mut Known,
     batch: &Batch,
 ) -> Result<Outcome, TransactionError> {
-    let id_of = ids.of(database, &batch.symbols).await?;
+    let id_of = known.ids.of(database, &batch.symbols).await?;
     let mut connection = database.acquire().await?;
-    let stored = store_by(&mut connection, cluster, &id_of, batch);
+    let stored = store_by(&mut connection, cluster, &id_of, &mut known.candles, batch);
     let Ok(stored) = tokio::time::timeout(LONGEST, stored).await else {
         // Nobody would answer a rollback either.
         drop(connection.detach());
@@ -99,15 +100,23 @@ pub async fn store(
         );
     };
     if let Err(TransactionError::Database(sqlx::Error::RowNotFound)) = &stored {
-        ids.forget();
+        known.ids.forget();
     }
     stored
+}
+
+/// What a worker knows without asking the database.
+#[derive(Debug, Default)]
+pub struct Known {
+    ids: Ids,
+    candles: Recent,
 }
 
 async fn store_by(
     connection: &mut PgConnection,
     cluster: &str,
     id_of: &[i32],
+    recent: &mut Recent,
     batch: &Batch,
 ) -> Result<Outcome, TransactionError> {
     let mut begun = Instant::now();
@@ -130,7 +139,7 @@ async fn store_by(
         Fence::Lost => return Err(TransactionError::Lost),
     }
     let mut outcome = Outcome::default();
-    let mut conflicting = Vec::new();
+    let (mut conflicting, mut changes) = (Vec::new(), Changes::default());
     if !batch.records.is_empty() {
         let mut all = id_of.to_vec();
         all.sort_unstable();
@@ -145,7 +154,9 @@ async fn store_by(
             return Err(sqlx::Error::RowNotFound.into());
         }
         end_of("lock");
-        let conflicts = apply(&mut tx, arrivals(batch, id_of), locked, &mut outcome).await?;
+        let arrivals = arrivals(batch, id_of);
+        let (conflicts, changed) = apply(&mut tx, arrivals, locked, recent, &mut outcome).await?;
+        changes = changed;
         conflicting = batch.letters_of(&conflicts);
     }
     let dead: Vec<&DeadLetter> = batch.letters.iter().chain(&conflicting).collect();
@@ -161,7 +172,10 @@ async fn store_by(
     end_of("commit");
     outcome.phases = phases;
     match committed {
-        Ok(()) => Ok(outcome),
+        Ok(()) => {
+            recent.keep(changes);
+            Ok(outcome)
+        }
         Err(error @ sqlx::Error::Io(_)) => {
             let outcome = Box::new(outcome);
             Err(TransactionError::Unanswered { error, outcome })
@@ -196,8 +210,9 @@ async fn apply(
     tx: &mut PgConnection,
     arrivals: BTreeMap<i32, Vec<Arrival<'_>>>,
     mut locked: BTreeMap<i32, Locked>,
+    recent: &Recent,
     outcome: &mut Outcome,
-) -> sqlx::Result<Conflicts> {
+) -> sqlx::Result<(Conflicts, Changes)> {
     let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()")
         .fetch_one(&mut *tx)
         .await?;
@@ -222,8 +237,11 @@ async fn apply(
         symbol.price_scale = symbol.price_scale.max(price.into());
         symbol.size_scale = symbol.size_scale.max(size.into());
     }
+    let mut changes = Changes::default();
     if !locked.is_empty() {
-        symbols::raise(tx, &locked).await?;
+        for (id, after) in symbols::raise(tx, &locked).await? {
+            changes.raise(id, locked[&id].stamp, after);
+        }
     }
 
     let mut conflicts = Conflicts::new();
@@ -241,13 +259,14 @@ async fn apply(
                 id,
                 buckets: Buckets::new(symbol.zone),
                 high: high_before[&id],
+                stamp: symbol.stamp,
                 effects,
             });
         }
     }
     outcome.late = outcome.added - first_above;
-    outcome.candles = bring_up_to_date(tx, &work, now).await?;
-    Ok(conflicts)
+    outcome.candles = bring_up_to_date(tx, &work, now, recent, &mut changes).await?;
+    Ok((conflicts, changes))
 }
 
 /// Inserts the ticks above their symbols' high-water marks, which are new without looking, and raises
@@ -344,6 +363,8 @@ struct SymbolWork {
     buckets: Buckets,
     /// The high-water mark before: no candle is stored for a bucket that begins above it.
     high: Option<TickKey>,
+    /// Of the symbol as it was locked.
+    stamp: Stamp,
     effects: Effects,
 }
 
@@ -353,6 +374,8 @@ async fn bring_up_to_date(
     tx: &mut PgConnection,
     work: &[SymbolWork],
     now: DateTime<Utc>,
+    recent: &Recent,
+    changes: &mut Changes,
 ) -> sqlx::Result<u64> {
     let folded: Vec<_> = work
         .iter()
@@ -362,6 +385,7 @@ async fn bring_up_to_date(
     for (depth, level) in Level::ALL.into_iter().enumerate() {
         let mut recomputed: BTreeMap<BucketKey, Option<Candle>> = BTreeMap::new();
         let mut deltas: BTreeMap<BucketKey, &Candle> = BTreeMap::new();
+        let mut stored = Stored::new();
         let mut expected: Vec<BucketKey> = Vec::new();
         for (symbol, folded) in work.iter().zip(&folded) {
             let mut touched: Vec<i64> = symbol
@@ -384,7 +408,9 @@ async fn bring_up_to_date(
                     continue;
                 }
                 deltas.insert(key, delta);
-                if symbol
+                if let Some(candle) = recent.get(symbol.stamp, level, key) {
+                    stored.insert(key, Some(candle.clone()));
+                } else if symbol
                     .high
                     .is_some_and(|high| bucket.start <= high.event_time.micros())
                 {
@@ -392,7 +418,7 @@ async fn bring_up_to_date(
                 }
             }
         }
-        let mut stored = candles::read(tx, level, &expected).await?;
+        stored.append(&mut candles::read(tx, level, &expected).await?);
         let mut results: BTreeMap<BucketKey, Option<Candle>> = BTreeMap::new();
         for (key, candle) in recomputed {
             if stored.remove(&key) != Some(candle.clone()) {
@@ -426,6 +452,7 @@ async fn bring_up_to_date(
             })
             .collect();
         candles::write(tx, level, &writes).await?;
+        changes.write(level, &writes);
         written += writes.len() as u64;
         if level == Level::Minute {
             for write in &writes {
@@ -434,17 +461,11 @@ async fn bring_up_to_date(
             }
         }
         if level == Level::Day {
-            let mut dirty = BTreeSet::new();
-            for write in &writes {
-                marks::of_day(
-                    write.symbol_id,
-                    write.local_date,
-                    buckets[&write.symbol_id].zone(),
-                    now,
-                    &mut dirty,
-                );
-            }
-            marks::write(tx, &dirty).await?;
+            let days = writes.iter().map(|write| {
+                let zone = buckets[&write.symbol_id].zone();
+                (write.symbol_id, write.local_date, zone)
+            });
+            marks::write(tx, &marks::of_days(days, now)).await?;
         }
     }
     hours::write(tx, &ended).await?;

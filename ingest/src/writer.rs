@@ -16,9 +16,8 @@ use crate::dead_letter::{Fault, Reason};
 use crate::failure::{Class, backoff, class};
 use crate::health::Health;
 use crate::metrics::{Metrics, cause};
-use crate::store::symbols::Ids;
 use crate::store::{positions, sessions};
-use crate::transaction::{Outcome, TransactionError, store};
+use crate::transaction::{Known, Outcome, TransactionError, store};
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ pub enum Verdict {
 pub struct Writer {
     database: Database,
     cluster: String,
-    ids: Ids,
+    known: Known,
     metrics: Metrics,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -58,7 +57,7 @@ impl Writer {
         Self {
             database,
             cluster,
-            ids: Ids::default(),
+            known: Known::default(),
             metrics,
             health,
             stop,
@@ -112,7 +111,7 @@ impl Writer {
         let mut unanswered = None;
         loop {
             let begun = Instant::now();
-            let error = match store(&self.database, &self.cluster, &mut self.ids, batch).await {
+            let error = match store(&self.database, &self.cluster, &mut self.known, batch).await {
                 Ok(mut outcome) => {
                     if outcome.already_stored
                         && let Some(earlier) = unanswered.take()

@@ -26,7 +26,9 @@ pub fn of_minute(
 }
 
 /// Writes hours, in order. The candles of all levels must have been written before, under the lock of
-/// each symbol: a reader finds a candle's change by that of its hour.
+/// each symbol: a reader finds a candle's change by that of its hour. An hour that was noted within the
+/// last ten seconds is left as it is: a worker that catches up comes to the same hours again with each
+/// batch.
 ///
 /// # Errors
 /// When the database fails.
@@ -36,7 +38,9 @@ pub async fn write(db: &mut PgConnection, hours: &BTreeSet<Hour>) -> sqlx::Resul
     }
     sqlx::query(
         "insert into changed_hours (symbol_id, hour, updated_at) \
-         select symbol_id, hour, clock_timestamp() from unnest($1::integer[], $2::timestamptz[]) as t(symbol_id, hour) \
+         select t.symbol_id, t.hour, clock_timestamp() from unnest($1::integer[], $2::timestamptz[]) as t(symbol_id, hour) \
+         where not exists (select from changed_hours h where h.symbol_id = t.symbol_id and h.hour = t.hour \
+             and h.updated_at > clock_timestamp() - interval '10 seconds') \
          on conflict (symbol_id, hour) do update set updated_at = excluded.updated_at",
     )
     .bind(hours.iter().map(|hour| hour.0).collect::<Vec<_>>())

@@ -1,7 +1,7 @@
 //! Marks: periods of the views that changed at or after their end, see
 //! `migrations/0005_candle_views.sql`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -25,18 +25,33 @@ const AHEAD: Duration = Duration::from_hours(1);
 /// A mark: view, symbol id, first date of the period.
 pub type Mark = (&'static str, i32, NaiveDate);
 
-/// The marks that a change of the day `date` calls for at the time `now` of the database.
+/// The marks that changes of days call for at the time `now` of the database: symbol id, local date, zone.
+pub fn of_days(
+    days: impl Iterator<Item = (i32, NaiveDate, Tz)>,
+    now: DateTime<Utc>,
+) -> BTreeSet<Mark> {
+    // Many symbols change on few days.
+    let mut ended: HashMap<(NaiveDate, Tz), Vec<(&'static str, NaiveDate)>> = HashMap::new();
+    days.flat_map(|(id, date, zone)| {
+        let periods = ended
+            .entry((date, zone))
+            .or_insert_with(|| ended_periods(date, zone, now));
+        let marks: Vec<Mark> = periods
+            .iter()
+            .map(|(view, period)| (*view, id, *period))
+            .collect();
+        marks
+    })
+    .collect()
+}
+
+/// The periods that hold a day and have ended, or end soon.
 ///
 /// # Panics
 /// Never: one of a unit is an interval.
-pub fn of_day(
-    symbol_id: i32,
-    date: NaiveDate,
-    zone: Tz,
-    now: DateTime<Utc>,
-    marks: &mut BTreeSet<Mark>,
-) {
+fn ended_periods(date: NaiveDate, zone: Tz, now: DateTime<Utc>) -> Vec<(&'static str, NaiveDate)> {
     let horizon = (now + AHEAD).timestamp_micros();
+    let mut ended = Vec::new();
     for (view, unit) in VIEWS {
         let Ok(interval) = Interval::new(1, unit) else {
             unreachable!("one of a unit is an interval")
@@ -48,9 +63,10 @@ pub fn of_day(
             .map(|periods_of_days| period + chrono::Days::new(periods_of_days))
             .find(|day| periods.start(*day) == *day);
         if next.is_some_and(|next| day_start(next, zone) <= horizon) {
-            marks.insert((view, symbol_id, period));
+            ended.push((view, period));
         }
     }
+    ended
 }
 
 /// Writes marks, in order; a mark that is there gets a new generation.

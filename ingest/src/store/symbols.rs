@@ -10,6 +10,7 @@ use common::tick::{Symbol, TickKey};
 use sqlx::PgConnection;
 
 use super::Damaged;
+use crate::recent::Stamp;
 
 /// A locked symbol.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Locked {
     pub price_scale: i16,
     /// Most decimals seen in a size.
     pub size_scale: i16,
+    /// Tells this state of the symbol from any other.
+    pub stamp: Stamp,
 }
 
 /// The ids of symbols that this process has met. They do not change, but a failover may lose the newest.
@@ -85,6 +88,8 @@ struct Row {
     high_sequence: Option<i64>,
     price_scale: i16,
     size_scale: i16,
+    version: i64,
+    changed_at: Option<DateTime<Utc>>,
 }
 
 /// Locks symbols in order of their ids. Everything else about them is read in later statements: one
@@ -94,7 +99,7 @@ struct Row {
 /// When the database fails or a zone is not known.
 pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i32, Locked>> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select id, symbol, timezone, high_time, high_sequence, price_scale, size_scale from symbols \
+        "select id, symbol, timezone, high_time, high_sequence, price_scale, size_scale, version, changed_at from symbols \
          where id = any($1) order by id for no key update",
     )
     .bind(ids)
@@ -113,35 +118,52 @@ pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i
                     high,
                     price_scale: row.price_scale,
                     size_scale: row.size_scale,
+                    stamp: Stamp {
+                        version: row.version,
+                        changed_at: row.changed_at,
+                    },
                 },
             ))
         })
         .collect()
 }
 
-/// Stores the marks of symbols whose ticks changed, and raises their versions.
+/// Stores the marks of symbols whose ticks changed, and raises their versions. Returns the new stamps.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn raise(db: &mut PgConnection, symbols: &BTreeMap<i32, Locked>) -> sqlx::Result<()> {
+pub async fn raise(
+    db: &mut PgConnection,
+    symbols: &BTreeMap<i32, Locked>,
+) -> sqlx::Result<Vec<(i32, Stamp)>> {
     let column = |value: fn(&Locked) -> i16| symbols.values().map(value).collect::<Vec<_>>();
-    sqlx::query(include_str!("symbols_raise.sql"))
-        .bind(symbols.keys().copied().collect::<Vec<_>>())
-        .bind(
-            symbols
-                .values()
-                .map(|s| s.high.map(|high| high.event_time.to_utc()))
-                .collect::<Vec<_>>(),
+    let raised: Vec<(i32, i64, Option<DateTime<Utc>>)> =
+        sqlx::query_as(include_str!("symbols_raise.sql"))
+            .bind(symbols.keys().copied().collect::<Vec<_>>())
+            .bind(
+                symbols
+                    .values()
+                    .map(|s| s.high.map(|high| high.event_time.to_utc()))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                symbols
+                    .values()
+                    .map(|s| s.high.map(|high| high.sequence))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(column(|symbol| symbol.price_scale))
+            .bind(column(|symbol| symbol.size_scale))
+            .fetch_all(db)
+            .await?;
+    let stamp = |(id, version, changed_at)| {
+        (
+            id,
+            Stamp {
+                version,
+                changed_at,
+            },
         )
-        .bind(
-            symbols
-                .values()
-                .map(|s| s.high.map(|high| high.sequence))
-                .collect::<Vec<_>>(),
-        )
-        .bind(column(|symbol| symbol.price_scale))
-        .bind(column(|symbol| symbol.size_scale))
-        .execute(db)
-        .await?;
-    Ok(())
+    };
+    Ok(raised.into_iter().map(stamp).collect())
 }

@@ -2,6 +2,9 @@
 
 use crate::database::{Database, VERSIONS, VERSIONS_OF_ROWS, cancelled, corrected, tick};
 
+const HOUR_VERSIONS: &str = "select concat_ws(' ', hour, xmin) from changed_hours order by 1";
+const LATER: &str =
+    "update changed_hours set updated_at = updated_at - interval '1 minute' returning hour::text";
 const HOURS: &str = "select concat_ws(' ', s.symbol, to_char(hour, 'MM-DD HH24:MI')) \
      from changed_hours join symbols s on s.id = symbol_id order by 1";
 /// Noted hours with a candle, of any level, that says it changed later.
@@ -11,7 +14,7 @@ const BEHIND: &str = "select concat_ws(' ', level, c.open_time) from changed_hou
            open_sequence, close_event_time, close_sequence, revision, updated_at from candles_1d \
      ) c on c.symbol_id = h.symbol_id and date_trunc(case level when 'd' then 'day' else 'hour' end, h.hour, 'UTC') \
          = date_trunc(case level when 'd' then 'day' else 'hour' end, c.open_time, 'UTC') \
-     where c.updated_at > (select max(updated_at) from changed_hours l where l.symbol_id = h.symbol_id)";
+     where c.updated_at > (select max(updated_at) from changed_hours l where l.symbol_id = h.symbol_id) + interval '10 seconds'";
 
 #[tokio::test]
 async fn hours_of_ended_minutes_are_noted_and_of_open_ones_are_not() {
@@ -53,6 +56,8 @@ async fn a_correction_a_cancel_and_a_late_tick_note_their_hour_anew_and_a_replay
             (cancelled(second), "A 03-04 11:00"),
             (late, "A 03-04 10:00"),
         ] {
+            // Some time after the hours were noted: within ten seconds they are not noted again.
+            db.rows(LATER).await;
             let before = only("select max(updated_at)::text from changed_hours").await;
             // WHEN one changes
             db.store(&[("A", change)]).await;
@@ -66,6 +71,11 @@ async fn a_correction_a_cancel_and_a_late_tick_note_their_hour_anew_and_a_replay
             assert!(only("select max(updated_at)::text from changed_hours").await > before);
             assert!(db.rows(BEHIND).await.is_empty(), "{version}");
         }
+        // AND what changes once more within ten seconds is not noted again
+        let noted = db.rows(HOUR_VERSIONS).await;
+        let again = tick("2024-03-04T10:31:00Z", 5, "8", "1");
+        db.store(&[("A", again)]).await;
+        assert_eq!(db.rows(HOUR_VERSIONS).await, noted, "{version}");
         // AND a replay of everything notes nothing
         let rows = db.rows(VERSIONS_OF_ROWS).await;
         db.store(&[("A", first), ("A", second), ("A", third), ("A", late)])

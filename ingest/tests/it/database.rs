@@ -7,8 +7,7 @@ use common::config::{DatabaseConfig, DatabaseUrl};
 use common::database;
 use common::tick::{EventTime, Price, Size, Tick, TickKey};
 use ingest::batch::{Batch, Source, TopicPartition};
-use ingest::store::symbols::Ids;
-use ingest::transaction::{self, Outcome, TransactionError};
+use ingest::transaction::{self, Known, Outcome, TransactionError};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use testbed::postgres::{NEWEST, OLDEST, Postgres};
 use tokio::sync::OnceCell;
@@ -31,7 +30,8 @@ pub(crate) struct Database {
     pub(crate) owner: PgPool,
     /// Its address for a role.
     pub(crate) url_of: Box<dyn Fn(&str) -> String + Send + Sync>,
-    ids: tokio::sync::Mutex<Ids>,
+    /// What the worker that stores knows.
+    pub(crate) known: tokio::sync::Mutex<Known>,
     next: tokio::sync::Mutex<i64>,
 }
 
@@ -87,7 +87,7 @@ impl Database {
             sessions,
             owner: pool(&url, "owner"),
             url_of,
-            ids: tokio::sync::Mutex::default(),
+            known: tokio::sync::Mutex::default(),
             next: tokio::sync::Mutex::new(0),
         }
     }
@@ -103,8 +103,8 @@ impl Database {
 
     /// Stores a batch as it is.
     pub(crate) async fn store_batch(&self, batch: &Batch) -> Result<Outcome, TransactionError> {
-        let mut ids = self.ids.lock().await;
-        store(&self.sessions, &mut ids, batch).await
+        let mut known = self.known.lock().await;
+        store(&self.sessions, &mut known, batch).await
     }
 
     /// A worker with a partition of its own, whose sessions bear a name.
@@ -112,7 +112,7 @@ impl Database {
         let config = config(&(self.url_of)("market_data_ingest"));
         Worker {
             sessions: database::Database::new(&config, application).unwrap(),
-            ids: Ids::default(),
+            known: Known::default(),
             partition,
             next: 0,
         }
@@ -138,20 +138,20 @@ impl Database {
 
 async fn store(
     sessions: &database::Database,
-    ids: &mut Ids,
+    known: &mut Known,
     batch: &Batch,
 ) -> Result<Outcome, TransactionError> {
     ingest::store::positions::read(sessions, "cluster", &batch.partitions)
         .await
         .unwrap();
-    transaction::store(sessions, "cluster", ids, batch).await
+    transaction::store(sessions, "cluster", known, batch).await
 }
 
 /// One of several workers that share a database.
 pub(crate) struct Worker {
     /// Its sessions.
     pub(crate) sessions: database::Database,
-    ids: Ids,
+    known: Known,
     partition: i32,
     next: i64,
 }
@@ -160,7 +160,7 @@ impl Worker {
     /// Stores one batch of these ticks at the position after the last one.
     pub(crate) async fn store(&mut self, ticks: &[(&str, Tick)]) -> Outcome {
         let batch = batch_of(self.partition, self.next, ticks);
-        let outcome = store(&self.sessions, &mut self.ids, &batch).await.unwrap();
+        let outcome = store(&self.sessions, &mut self.known, &batch).await.unwrap();
         self.next += i64::try_from(ticks.len()).unwrap();
         outcome
     }

@@ -10,6 +10,7 @@ mod database;
 mod fence;
 mod laws;
 mod poison;
+mod recent;
 mod roles;
 mod views;
 mod zones;

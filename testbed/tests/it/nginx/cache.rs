@@ -260,12 +260,14 @@ async fn old_answer_is_served_while_the_new_one_is_fetched() {
         );
         check_headers(&answer, "updating");
     }
-    let seen = eventually("the new one is asked for", PATIENCE, async || {
-        match upstream.seen().len() {
+    let seen = eventually(
+        "the new one is asked for",
+        PATIENCE,
+        async || match upstream.seen().len() {
             2 => Ok(()),
             other => Err(other),
-        }
-    });
+        },
+    );
     seen.await.unwrap();
     // AND the new one when it has come
     upstream.open();
