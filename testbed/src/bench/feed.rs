@@ -6,8 +6,6 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::Bench;
 use crate::tick::Tick;
 
-/// 2024-03-04T14:30:00Z, in microseconds.
-const START: i64 = 1_709_562_600_000_000;
 const HOUR: i64 = 3_600_000_000;
 
 /// A trade in small numbers: price and size in hundredths and units.
@@ -43,6 +41,8 @@ pub(super) struct Feed {
     prices: Vec<i64>,
     sequences: Vec<i64>,
     next: u32,
+    /// Microseconds since 1970.
+    start: i64,
     /// Trades an hour.
     hour: u32,
 }
@@ -66,6 +66,7 @@ impl Feed {
             prices,
             sequences: vec![0; usize::from(options.symbols)],
             next: 0,
+            start: options.start.timestamp_micros(),
             hour: options.ticks,
         }
     }
@@ -84,7 +85,7 @@ impl Iterator for Feed {
         self.sequences[symbol] += 1;
         Some(Trade {
             symbol: u16::try_from(symbol).unwrap_or(u16::MAX),
-            time: START + number * HOUR / i64::from(self.hour),
+            time: self.start + number * HOUR / i64::from(self.hour),
             sequence: self.sequences[symbol],
             cents: self.prices[symbol],
             size: self.random.random_range(1..=20) * 100,
