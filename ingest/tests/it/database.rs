@@ -160,7 +160,9 @@ impl Worker {
     /// Stores one batch of these ticks at the position after the last one.
     pub(crate) async fn store(&mut self, ticks: &[(&str, Tick)]) -> Outcome {
         let batch = batch_of(self.partition, self.next, ticks);
-        let outcome = store(&self.sessions, &mut self.known, &batch).await.unwrap();
+        let outcome = store(&self.sessions, &mut self.known, &batch)
+            .await
+            .unwrap();
         self.next += i64::try_from(ticks.len()).unwrap();
         outcome
     }
