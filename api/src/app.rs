@@ -14,14 +14,22 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 use tower_http::cors::CorsLayer;
 
 use crate::config::ApiConfig;
+use crate::format::Format;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::problem::ApiError;
 use crate::store::Store;
-use crate::{candles, cors, guard, healthcheck, limits, observe, symbols, time_series};
+use crate::{
+    caching, candles, cors, guard, healthcheck, limits, observe, symbols, ticks, time_series,
+};
+
+/// What is shorter does not shrink by as much as the headers grow.
+const COMPRESSED_BYTES: u64 = 1_024;
 
 /// What all requests share.
 #[derive(Clone)]
@@ -33,6 +41,8 @@ pub struct App {
     pub(crate) turns: Option<Arc<Semaphore>>,
     pub(crate) cors: Option<CorsLayer>,
     pub(crate) correction_horizon: Duration,
+    /// One for each export that may be under way.
+    pub(crate) exports: Arc<Semaphore>,
 }
 
 /// The path that asks for nothing but whether the database answers.
@@ -47,6 +57,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/v1/limits", get(limits::get)),
         ("/v1/symbols", get(symbols::list)),
         ("/v1/symbols/{symbol}", get(symbols::get)),
+        ("/v1/ticks/{symbol}", get(ticks::get)),
     ]
 }
 
@@ -74,6 +85,10 @@ impl App {
             turns: turns.map(|turns| Arc::new(Semaphore::new(turns as usize))),
             cors: cors::layer(&config.http.cors_origins).map_err(anyhow::Error::msg)?,
             correction_horizon: config.http.correction_horizon,
+            // Half of the sessions are left to short answers.
+            exports: Arc::new(Semaphore::new(
+                (database.max_connections as usize / 2).max(1),
+            )),
         })
     }
 
@@ -86,6 +101,8 @@ impl App {
             })
             .fallback(async || ApiError::NotFound)
             .layer(CatchPanicLayer::new())
+            .layer(compression())
+            .layer(middleware::map_response(caching::name_coding))
             .layer(middleware::from_fn_with_state(self.clone(), guard::guard));
         // Outside what refuses, so that a page may read why it was refused.
         let routes = match &self.cors {
@@ -114,6 +131,12 @@ impl App {
             tracing::warn!("connections to the database were dropped");
         }
     }
+}
+
+/// gzip or zstd, as the client takes them; not for what is short, and not for Parquet, which is compressed within.
+fn compression() -> CompressionLayer<impl tower_http::compression::Predicate> {
+    let parquet = NotForContentType::const_new(Format::Parquet.content_type());
+    CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES).and(parquet))
 }
 
 impl Probe for App {

@@ -4,10 +4,15 @@
 //! data version and what the clock decides. Equal states make equal bodies, so a request that brings
 //! it is answered before any candle is read. The second names the bytes of the body: when the state
 //! has moved on and the body has not, as when ticks come that lie outside the range, it still matches
-//! and no body is sent.
+//! and no body is sent. A compressed body has the name of its coding at the end of its tag.
 
+use std::borrow::Cow;
+
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+
+use crate::problem::ApiError;
 
 /// Told to nginx, which keeps it from clients: see [`Freshness::Recent`].
 const ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
@@ -51,11 +56,15 @@ impl Freshness {
     }
 
     fn write(self, headers: &mut HeaderMap) {
-        if self == Self::Recent {
-            // nginx does not store what says no-cache, and then has no tag to validate. An instant
-            // in the past makes it store the answer and ask about it at each use. It goes first:
-            // nginx 1.22 takes the first of the two headers.
-            headers.insert(ACCEL_EXPIRES, HeaderValue::from_static("@1"));
+        // nginx does not store what says no-cache, and then has no tag to validate. An instant
+        // in the past makes it store the answer and ask about it at each use.
+        self.write_for_nginx(headers, (self == Self::Recent).then_some("@1"));
+    }
+
+    /// The same with what nginx alone is told, which goes first: nginx 1.22 takes the first of the two headers.
+    fn write_for_nginx(self, headers: &mut HeaderMap, expires: Option<&'static str>) {
+        if let Some(expires) = expires {
+            headers.insert(ACCEL_EXPIRES, HeaderValue::from_static(expires));
         }
         headers.insert(
             header::CACHE_CONTROL,
@@ -77,6 +86,49 @@ impl State {
             .bytes()
             .chain(text.bytes())))
     }
+
+    /// An answer whose body goes out as it is read: its tag names the state alone. It may be longer
+    /// than the whole store of nginx, which is told not to keep it.
+    pub(crate) fn answer_unread(
+        self,
+        freshness: Freshness,
+        content_type: &'static str,
+        body: Body,
+    ) -> Response {
+        let content_type = HeaderValue::from_static(content_type);
+        let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
+        freshness.write_for_nginx(response.headers_mut(), Some("0"));
+        if let Ok(tag) = HeaderValue::try_from(format!("\"{:032x}-\"", self.0)) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+/// A body that was compressed is another one, whose strong tag differs (RFC 9110, section 8.8.3.3). One that could not
+/// be coded as asked is no answer.
+pub(crate) async fn name_coding(mut response: Response) -> Response {
+    if response.status() == StatusCode::NOT_ACCEPTABLE {
+        return ApiError::NotAcceptable.into_response();
+    }
+    let headers = response.headers_mut();
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
+        && let Some(tag) = headers.get(header::ETAG)
+        && let (Ok(coding), Ok(tag)) = (coding.to_str(), tag.to_str())
+        && let Some(tag) = tag.strip_suffix('"')
+        && let Ok(tag) = HeaderValue::try_from(format!("{tag}-{coding}\""))
+    {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// A tag without the name of a coding.
+fn uncoded(tag: &str) -> Cow<'_, str> {
+    ["-gzip\"", "-zstd\""]
+        .iter()
+        .find_map(|end| Some(Cow::Owned(format!("{}\"", tag.strip_suffix(end)?))))
+        .unwrap_or(Cow::Borrowed(tag))
 }
 
 /// The tags that a request brings in `If-None-Match`.
@@ -110,7 +162,18 @@ impl Known {
         freshness: Freshness,
         body: String,
     ) -> Response {
-        let content = fnv(body.bytes());
+        self.answer_as(state, freshness, "application/json", body.into_bytes())
+    }
+
+    /// The same in another form than JSON.
+    pub(crate) fn answer_as(
+        &self,
+        state: Option<State>,
+        freshness: Freshness,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Response {
+        let content = fnv(body.iter().copied());
         let end = format!("{content:032x}\"");
         let tag = match state {
             Some(state) => format!("\"{:032x}-{end}", state.0),
@@ -118,14 +181,16 @@ impl Known {
         };
         let known = self.0.iter().find_map(|known| match known.as_str() {
             "*" => Some(&tag),
-            same if same.len() == tag.len() && same.ends_with(&end) => Some(known),
-            _ => None,
+            same => {
+                let uncoded = uncoded(same);
+                (uncoded.len() == tag.len() && uncoded.ends_with(&end)).then_some(known)
+            }
         });
         if let Some(response) = known.and_then(|known| not_modified(known, freshness)) {
             return response;
         }
-        let json = HeaderValue::from_static("application/json");
-        let mut response = ([(header::CONTENT_TYPE, json)], body).into_response();
+        let content_type = HeaderValue::from_static(content_type);
+        let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
         freshness.write(response.headers_mut());
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             response.headers_mut().insert(header::ETAG, tag);

@@ -95,6 +95,11 @@ pub struct LimitsConfig {
     pub max_span: Option<Duration>,
     /// Most requests under way at once, whoever asks; further ones are 429. No cap unless set.
     pub max_concurrent: Option<u32>,
+    /// Most rows of an export: an answer of a whole range, which goes out as it is read. A longer one is broken off.
+    pub max_export_rows: u64,
+    /// Longest time for an export, such as `10m`; then it is broken off.
+    #[serde(with = "humantime_serde")]
+    pub export_timeout: Duration,
 }
 
 impl LimitsConfig {
@@ -136,6 +141,8 @@ impl Default for LimitsConfig {
             max_symbols: 100,
             max_span: None,
             max_concurrent: None,
+            max_export_rows: 10_000_000,
+            export_timeout: Duration::from_mins(10),
         }
     }
 }

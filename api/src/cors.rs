@@ -7,6 +7,8 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::envelope;
+
 /// Headers of an answer that a page may read beside those that it always may.
 const EXPOSED: [HeaderName; 5] = [
     header::ETAG,
@@ -39,11 +41,13 @@ pub(crate) fn layer(origins: &str) -> Result<Option<CorsLayer>, String> {
                 .collect::<Result<Vec<_>, _>>()?,
         ),
     };
+    let told = envelope::HEADERS.into_iter().map(|(_, header)| header);
+    let exposed = EXPOSED.into_iter().chain(told);
     let layer = CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
         .allow_headers(ALLOWED)
-        .expose_headers(EXPOSED)
+        .expose_headers(exposed.collect::<Vec<_>>())
         .max_age(MAX_AGE);
     Ok(Some(layer))
 }

@@ -9,6 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::problem::Fault;
+
 /// The cursor of `payload`, bound to `query`.
 pub(crate) fn seal(payload: &impl Serialize, query: &str) -> String {
     let json = serde_json::to_vec(payload).unwrap_or_default();
@@ -25,6 +27,14 @@ pub(crate) fn open<T: DeserializeOwned>(cursor: &str, query: &str) -> Option<T> 
         return None;
     }
     serde_json::from_slice(json).ok()
+}
+
+/// What is wrong with a cursor that does not open.
+pub(crate) fn fault() -> Fault {
+    Fault::new(
+        "cursor",
+        "not a cursor of this query: repeat it with nothing but the cursor changed",
+    )
 }
 
 fn check(query: &str, json: &[u8]) -> u64 {

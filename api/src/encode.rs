@@ -1,4 +1,4 @@
-//! JSON text, written straight into the answer's buffer: decimals keep every digit.
+//! JSON text around tables and beside them, written straight into the answer's buffer.
 
 use std::fmt::{Display, Write as _};
 
@@ -59,22 +59,6 @@ impl Json {
         self.separate();
         // Writing into a String cannot fail.
         let _infallible = write!(self.text, "{value}");
-    }
-
-    /// A value as literal, or `null`.
-    pub(crate) fn optional(&mut self, value: Option<impl Display>) {
-        match value {
-            Some(value) => self.literal(value),
-            None => self.literal("null"),
-        }
-    }
-
-    /// An exact decimal: a number literal, or the same digits in quotes.
-    pub(crate) fn decimal(&mut self, value: Option<impl Display>, quoted: bool) {
-        match value {
-            Some(value) if quoted => self.literal(format_args!("\"{value}\"")),
-            value => self.optional(value),
-        }
     }
 
     /// A string.
@@ -152,14 +136,14 @@ mod tests {
         json.key("a").string("\"\\\n\u{1}é");
         json.key("b").open('[');
         json.literal(1);
-        json.optional(None::<i64>);
+        json.optional_string(None);
         json.close(']');
-        json.key("c").decimal(Some("92.392"), true);
+        json.key("c").time(Some(0));
         json.close('}');
         let text = json.into_text();
         assert_eq!(
             text,
-            r#"{"a":"\"\\\u000a\u0001é","b":[1,null],"c":"92.392"}"#
+            r#"{"a":"\"\\\u000a\u0001é","b":[1,null],"c":"1970-01-01T00:00:00Z"}"#
         );
         serde_json::from_str::<serde_json::Value>(&text).unwrap();
     }

@@ -1,25 +1,34 @@
 //! `api`: read-only HTTP over the candles in PostgreSQL.
 //!
 //! Each answer is read from one snapshot of the database. A request goes one way: parameters ->
-//! plan -> rows -> fold -> JSON text.
+//! plan -> rows -> fold -> table -> bytes.
 
+mod answer;
 mod app;
 mod caching;
 mod candles;
 pub mod config;
 mod cors;
 mod cursor;
+mod decimals;
 mod encode;
+mod envelope;
+mod export;
+mod format;
 mod guard;
 mod healthcheck;
 mod limits;
+mod link;
 mod metrics;
 mod observe;
+mod output;
 mod params;
 mod planner;
 mod problem;
 mod store;
 mod symbols;
+mod table;
+mod ticks;
 mod time_series;
 
 use tokio_util::sync::CancellationToken;

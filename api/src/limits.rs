@@ -31,6 +31,10 @@ pub(crate) struct Limits {
     pub(crate) max_span_ms: Option<u64>,
     /// Most requests under way at once; further ones are 429.
     pub(crate) max_concurrent: Option<u32>,
+    /// Most rows of an export: an answer of a whole range. A longer one is broken off.
+    pub(crate) max_export_rows: u64,
+    /// Longest time for an export, in milliseconds; then it is broken off.
+    pub(crate) export_timeout_ms: u64,
     /// Most bytes of a path with its query; longer ones are 414.
     pub(crate) max_target_bytes: usize,
     /// Longest time for an answer, in milliseconds; then 504.
@@ -47,6 +51,8 @@ impl Limits {
             max_symbols: config.limits.max_symbols,
             max_span_ms: config.limits.max_span.map(milliseconds),
             max_concurrent: config.limits.max_concurrent,
+            max_export_rows: config.limits.max_export_rows,
+            export_timeout_ms: milliseconds(config.limits.export_timeout),
             max_target_bytes: MAX_TARGET_BYTES,
             request_timeout_ms: milliseconds(config.http.request_timeout),
             statement_timeout_ms: milliseconds(statement_timeout),

@@ -9,7 +9,7 @@ use axum::http::Uri;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use common::interval::Interval;
 
-pub(crate) use time::When;
+pub(crate) use time::{When, bounds};
 
 use crate::problem::{ApiError, Fault};
 

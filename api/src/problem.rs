@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use common::database::sqlstate;
 use serde::Serialize;
 
+use crate::table::EncodeError;
+
 /// One fault of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Fault {
@@ -52,6 +54,9 @@ pub(crate) enum ApiError {
     /// 404: no such path.
     #[error("unknown path")]
     NotFound,
+    /// 406: no form that the answer has is accepted.
+    #[error("not acceptable")]
+    NotAcceptable,
     /// 414: a longer target than any valid request has.
     #[error("request target too long")]
     TargetTooLong,
@@ -64,6 +69,12 @@ pub(crate) enum ApiError {
     /// 504 on a statement timeout, 503 when the database is away, else 500.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// 503: as many exports are under way as may be.
+    #[error("too many exports")]
+    Busy,
+    /// 500: rows that cannot be written in the form asked for.
+    #[error("encoding: {0}")]
+    Encode(#[from] EncodeError),
     /// 500: stored data that this program cannot read.
     #[error("stored data: {0}")]
     Data(String),
@@ -110,6 +121,12 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => {
                 Self::new(status, "method-not-allowed", "every route is read by GET")
             }
+            StatusCode::NOT_ACCEPTABLE => Self::new(
+                status,
+                "not-acceptable",
+                "the answer has no form or coding that Accept and Accept-Encoding take; format= chooses among json, \
+                 ndjson, csv, arrow and parquet",
+            ),
             StatusCode::NOT_FOUND => Self::new(status, "unknown-path", "no such path"),
             status if status.is_server_error() => Self::new(
                 status,
@@ -154,6 +171,7 @@ impl ApiError {
                 Problem::new(StatusCode::NOT_FOUND, "unknown-symbol", detail)
             }
             Self::NotFound => Problem::of_status(StatusCode::NOT_FOUND),
+            Self::NotAcceptable => Problem::of_status(StatusCode::NOT_ACCEPTABLE),
             Self::TargetTooLong => Problem::new(
                 StatusCode::URI_TOO_LONG,
                 "target-too-long",
@@ -174,7 +192,14 @@ impl ApiError {
                 ),
                 _ => Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR),
             },
-            Self::Data(_) => Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Busy => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "too many long answers are under way; try again, or ask for pages with limit",
+            ),
+            Self::Data(_) | Self::Encode(_) => {
+                Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)
+            }
         }
     }
 }

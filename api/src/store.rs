@@ -5,6 +5,7 @@
 
 mod part;
 mod ticks;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -12,18 +13,23 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use common::amount::Amount;
 use common::calendar;
 use common::database::Database;
+use common::decimal::MAX_SCALE;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Postgres, Row as _, Transaction};
 
 pub(crate) use part::{Changes, Part};
+pub(crate) use told::{Keys, ToldTick};
 
 use crate::planner::{Source, View};
 use crate::problem::ApiError;
 
 /// Most rows of one statement.
 const MAX_ROWS: u64 = 10_000;
+
+const EXTREMES: &str = "select max(high)::text, sum(volume)::text, sum(turnover)::text from candles_1d where symbol_id = $1";
 
 /// A probe does not wait longer: its asker would not either.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -64,6 +70,12 @@ pub(crate) struct Symbol {
 }
 
 impl Symbol {
+    /// Most decimals of its prices and of its sizes.
+    pub(crate) fn scales(&self) -> (u8, u8) {
+        let scale = |scale: i16| u8::try_from(scale).unwrap_or(0).min(MAX_SCALE);
+        (scale(self.entry.price_scale), scale(self.entry.size_scale))
+    }
+
     /// All of it that an answer may be made of, and with it its candles and ticks.
     pub(crate) fn state(&self) -> String {
         let (version, changed_at) = (self.version, self.changed_at);
@@ -93,6 +105,17 @@ impl Entry {
             last_tick: micros(row.try_get("last_tick")?),
         })
     }
+}
+
+/// The greatest values that a symbol has or can be asked for; none without ticks.
+#[derive(Debug)]
+pub(crate) struct Extremes {
+    /// The highest price.
+    pub(crate) price: Option<Amount>,
+    /// The sum of all sizes.
+    pub(crate) volume: Option<Amount>,
+    /// The sum of all price x size.
+    pub(crate) turnover: Option<Amount>,
 }
 
 /// The database.
@@ -250,6 +273,34 @@ impl Snapshot {
             parts.into_iter().map(|(part, _)| part).collect(),
             rest.filter(|rest| !rest.is_empty()),
         ))
+    }
+
+    /// The next `wanted` ticks of the keys, or all, from the end that `direction` says.
+    pub(crate) async fn ticks(
+        &mut self,
+        symbol: &Symbol,
+        keys: Keys,
+        direction: Direction,
+        wanted: usize,
+    ) -> Result<Vec<ToldTick>, ApiError> {
+        told::ticks(&mut self.transaction, symbol, keys, direction, wanted).await
+    }
+
+    /// The greatest values of a symbol.
+    pub(crate) async fn extremes(&mut self, symbol: &Symbol) -> Result<Extremes, ApiError> {
+        let row = sqlx::query(EXTREMES)
+            .bind(symbol.id)
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        let amount = |column: usize| {
+            let text: Option<&str> = row.try_get(column)?;
+            text.map(|_| part::number(&row, column)).transpose()
+        };
+        Ok(Extremes {
+            price: amount(0)?,
+            volume: amount(1)?,
+            turnover: amount(2)?,
+        })
     }
 
     /// Ends the snapshot. One that is dropped ends before its connection is used again.

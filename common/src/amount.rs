@@ -83,6 +83,33 @@ impl Amount {
             .unwrap_or(u32::MAX)
     }
 
+    /// The whole number of 10^-`scale` that this is; `None` when it has more decimals than `scale`, or that number has
+    /// more than 38 digits.
+    #[must_use]
+    pub fn units_at(&self, scale: u32) -> Option<i128> {
+        let fits = |units: &i128| units.unsigned_abs() < 10_u128.pow(38);
+        let power = |exponent: u32| 10_i128.checked_pow(exponent);
+        if let Form::Small { units: 0, .. } = self.0 {
+            return Some(0);
+        }
+        if let Form::Small { units, scale: own } = self.0 {
+            if own <= scale {
+                return units.checked_mul(power(scale - own)?).filter(fits);
+            }
+            let unit = power(own - scale)?;
+            return (units % unit == 0).then_some(units / unit).filter(fits);
+        }
+        let (units, own) = self.to_big().normalized().into_bigint_and_exponent();
+        let shift = u32::try_from(i64::from(scale) - own).ok()?;
+        // More digits than fit need no multiplying.
+        if shift > 38 {
+            return None;
+        }
+        i128::try_from(units * BigInt::from(10).pow(shift))
+            .ok()
+            .filter(fits)
+    }
+
     fn large(value: BigDecimal) -> Self {
         Self(Form::Large(Box::new(value)))
     }
@@ -227,7 +254,42 @@ mod tests {
         assert_eq!(amount("1").divide(&Amount::ZERO, 2), None);
     }
 
+    #[test]
+    fn units_are_whole_numbers_of_a_scale_or_none() {
+        for (text, scale, units) in [
+            ("0", 40, Some(0)),
+            ("0.000", 0, Some(0)),
+            ("92.392", 3, Some(92_392)),
+            ("92.392", 5, Some(9_239_200)),
+            ("92.392", 2, None),
+            ("1.500", 1, Some(15)),
+            (
+                "99999999999999999999999999999999999999",
+                0,
+                Some(10_i128.pow(38) - 1),
+            ),
+            ("99999999999999999999999999999999999999", 1, None),
+            ("100000000000000000000000000000000000000", 0, None),
+            ("0.000000000000000000000000000000000001", 36, Some(1)),
+            ("0.000000000000000000000000000000000000100", 37, Some(1)),
+            ("12345678901234567890.1234567890123456789000", 18, None),
+            (
+                "1234567890123456.7890123456789012345678000",
+                22,
+                Some(12_345_678_901_234_567_890_123_456_789_012_345_678),
+            ),
+        ] {
+            assert_eq!(amount(text).units_at(scale), units, "{text} {scale}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn units_are_the_digits_of_the_text(units in -10_i128.pow(38) + 1..10_i128.pow(38), scale in 0_u32..=36) {
+            let text = BigDecimal::new(units.into(), i64::from(scale)).to_plain_string();
+            prop_assert_eq!(amount(&text).units_at(scale), Some(units));
+        }
+
         #[test]
         fn sums_and_products_equal_the_big_decimal_ones(a in 0..10_i128.pow(28), s in 0_u32..=18, b in 0..10_i128.pow(28), t in 0_u32..=18) {
             let (x, y) = (Decimal::new(a, s).unwrap(), Decimal::new(b, t).unwrap());

@@ -61,7 +61,9 @@ impl<'a> Frame<'a> {
         let anchor = anchor(query, symbol, tz);
         let grid = Grid::new(query.interval, tz, anchor);
         let (from, to) = query.bounds(tz)?;
-        limits.check_span(from, to, symbol.now)?;
+        // All there is begins with the first tick.
+        let begin = from.or(symbol.entry.first_tick.filter(|_| query.whole));
+        limits.check_span(begin, to, symbol.now)?;
 
         let open = grid.bucket(symbol.now);
         let until = query.position.map_or_else(
@@ -73,7 +75,7 @@ impl<'a> Frame<'a> {
             |position| position.until,
         );
         // Newest first, or the newest page of a range without a beginning.
-        let backward = query.descending || from.is_none();
+        let backward = query.descending || (from.is_none() && !query.whole);
         let direction = if backward {
             Direction::Backward
         } else {
@@ -135,8 +137,9 @@ impl<'a> Frame<'a> {
         // A candle is complete when its end has passed, and no other than these can tell.
         let complete_until = self.open.min(self.range.to);
         State::of(&format!(
-            "{} {} {} {} {} {complete_until}",
+            "{} {:?} {} {} {} {} {complete_until}",
             self.query.binding(),
+            self.query.output.format,
             self.symbol.state(),
             self.range.from,
             self.range.to,

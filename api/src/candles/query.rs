@@ -1,20 +1,24 @@
 //! The parameters of `/v1/candles/{symbol}`.
 
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use common::interval::{Interval, Unit};
 use serde::{Deserialize, Serialize};
 
+use super::columns;
 use crate::cursor;
+use crate::format::Format;
 use crate::limits::Limits;
-use crate::params::{Params, When};
+use crate::output::Output;
+use crate::params::{Params, When, bounds};
 use crate::problem::{ApiError, Fault};
 
-const NAMES: [&str; 11] = [
-    "interval", "tz", "from", "to", "limit", "order", "partial", "fill", "anchor", "numbers",
-    "cursor",
+const NAMES: [&str; 10] = [
+    "interval", "tz", "from", "to", "limit", "order", "partial", "fill", "anchor", "cursor",
 ];
+/// Rows that are read at a time where all are asked for.
+const WHOLE_LIMIT: u32 = 5_000;
 
 /// What stands in for candles of buckets without ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +83,10 @@ pub(crate) struct Query {
     pub(crate) partial: bool,
     pub(crate) fill: Fill,
     pub(crate) alignment: Alignment,
-    /// Decimals in quotes.
-    pub(crate) quoted: bool,
+    /// How rows are told.
+    pub(crate) output: Output,
+    /// All rows of the range, not a page of them.
+    pub(crate) whole: bool,
     pub(crate) position: Option<Position>,
 }
 
@@ -89,17 +95,21 @@ impl Query {
     ///
     /// # Errors
     /// With all faults at once.
-    pub(crate) fn read(uri: &Uri, symbol: &str, limits: &Limits) -> Result<Self, ApiError> {
-        let mut params = Params::read(uri, &NAMES);
+    pub(crate) fn read(
+        uri: &Uri,
+        headers: &HeaderMap,
+        symbol: &str,
+        limits: &Limits,
+    ) -> Result<Self, ApiError> {
+        let names = [&NAMES[..], &Output::NAMES].concat();
+        let mut params = Params::read(uri, &names);
         if params.text("interval").is_none() {
             params.fault(Fault::new("interval", "required, such as 5m, 1h, 1d or 1M"));
         }
         let interval = params.interval("interval");
         let tz = params.zone("tz");
         let (from, to) = (params.when("from"), params.when("to"));
-        let limit = params
-            .number("limit", 1..=limits.max_rows)
-            .unwrap_or(limits.default_rows);
+        let limit = params.number("limit", 1..=limits.max_rows);
         let descending = params.choice("order", &[("asc", false), ("desc", true)]);
         let partial = params.choice("partial", &[("exclude", false), ("include", true)]);
         let fill = params.choice(
@@ -125,21 +135,23 @@ impl Query {
             let detail = "months, quarters and years vary in length: no even grid holds them";
             params.fault(Fault::new("anchor", detail).allowed(&["calendar", "first"]));
         }
-        let quoted = params.choice("numbers", &[("number", false), ("string", true)]);
+        let output = Output::read(&mut params, headers, &columns::NAMES);
         let binding = binding(symbol, &params);
         let position = params.value("cursor", |text| {
-            let fault = || {
-                Fault::new(
-                    "cursor",
-                    "not a cursor of this query: repeat it with nothing but the cursor changed",
-                )
-            };
-            cursor::open(text, &binding).ok_or_else(fault)
+            cursor::open(text, &binding).ok_or_else(cursor::fault)
         });
         params.check()?;
         let Some(interval) = interval else {
             return Err(ApiError::Parameters(Vec::new()));
         };
+        let output = output.ok_or(ApiError::NotAcceptable)?;
+        // Other forms than JSON have no page unless one is asked for.
+        let whole = output.format != Format::Json && limit.is_none() && position.is_none();
+        let limit = limit.unwrap_or(if whole {
+            WHOLE_LIMIT
+        } else {
+            limits.default_rows
+        });
         Ok(Self {
             params,
             symbol: symbol.to_owned(),
@@ -152,7 +164,8 @@ impl Query {
             partial: partial.unwrap_or(false),
             fill: fill.unwrap_or(Fill::None),
             alignment: alignment.unwrap_or(Alignment::Calendar),
-            quoted: quoted.unwrap_or(false),
+            output,
+            whole,
             position,
         })
     }
@@ -162,17 +175,7 @@ impl Query {
     /// # Errors
     /// When `from` is after `to`.
     pub(crate) fn bounds(&self, tz: Tz) -> Result<(Option<i64>, Option<i64>), ApiError> {
-        let (from, to) = (
-            self.from.map(|when| when.micros(tz)),
-            self.to.map(|when| when.micros(tz)),
-        );
-        match (from, to) {
-            (Some(from), Some(to)) if from > to => Err(ApiError::Parameters(vec![Fault::new(
-                "from",
-                "is after to",
-            )])),
-            bounds => Ok(bounds),
-        }
+        bounds(self.from, self.to, tz)
     }
 
     /// A parameter as it was asked for.
@@ -214,7 +217,7 @@ mod tests {
 
     fn read_of(symbol: &str, query: &str) -> Result<Query, ApiError> {
         let uri = format!("/v1/candles/{symbol}?{query}").parse().unwrap();
-        Query::read(&uri, symbol, &limits())
+        Query::read(&uri, &HeaderMap::new(), symbol, &limits())
     }
 
     fn faults(query: &str) -> Vec<String> {
@@ -229,8 +232,8 @@ mod tests {
     #[test]
     fn parameters_that_are_not_there_yet_are_unknown() {
         assert_eq!(
-            faults("interval=1d&session=regular&fields=open&format=csv"),
-            ["session", "fields", "format"]
+            faults("interval=1d&session=regular&format=xml&x=1"),
+            ["session", "x", "format"]
         );
         assert_eq!(faults(""), ["interval"]);
         assert_eq!(
@@ -268,11 +271,70 @@ mod tests {
         assert!(query.bounds(Tz::America__New_York).is_err());
     }
 
+    #[test]
+    fn only_forms_without_pages_tell_a_whole_range_and_only_without_a_limit() {
+        for (query, whole, limit) in [
+            ("interval=1d", false, 500),
+            ("interval=1d&format=csv", true, 5_000),
+            ("interval=1d&format=arrow&limit=7", false, 7),
+            ("interval=1d&format=json&limit=7", false, 7),
+        ] {
+            let read = read(query).unwrap();
+            assert_eq!((read.whole, read.limit), (whole, limit), "{query}");
+        }
+        let position = Position {
+            last: 5,
+            until: 9,
+            first: None,
+        };
+        let (cursor, _) = read("interval=1d&format=csv").unwrap().next(position);
+        let page = read(&format!("interval=1d&format=csv&cursor={cursor}")).unwrap();
+        assert_eq!((page.whole, page.limit), (false, 500));
+    }
+
+    #[test]
+    fn what_no_form_fits_is_not_acceptable_and_faults_come_first() {
+        let mut headers = HeaderMap::new();
+        headers.insert("accept", "text/html".parse().unwrap());
+        let read = |query: &str| {
+            let uri = format!("/v1/candles/A?{query}").parse().unwrap();
+            Query::read(&uri, &headers, "A", &limits())
+        };
+        assert!(matches!(read("interval=1d"), Err(ApiError::NotAcceptable)));
+        assert!(matches!(read("interval=1x"), Err(ApiError::Parameters(_))));
+        assert!(read("interval=1d&format=csv").is_ok());
+    }
+
+    #[test]
+    fn fields_are_known_names_each_once_and_times_of_columns_are_not_chosen() {
+        let fields = |text: &str| {
+            read(&format!("interval=1d&fields={text}")).map(|query| query.output.fields)
+        };
+        assert_eq!(fields("close,open_time").unwrap(), [0, 5]);
+        for wrong in [
+            "",
+            "close,close",
+            "close,",
+            "Close",
+            "close, open",
+            "indicators",
+        ] {
+            let encoded = wrong.replace(' ', "%20");
+            assert_eq!(
+                faults(&format!("interval=1d&fields={encoded}")),
+                ["fields"],
+                "{wrong}"
+            );
+        }
+        assert_eq!(faults("interval=1d&format=parquet&time=ms"), ["time"]);
+        assert!(read("interval=1d&format=parquet&time=rfc3339").is_ok());
+    }
+
     proptest! {
         #[test]
-        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|anchor|numbers|cursor)=[!-~]{0,24}&){0,6}") {
+        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|anchor|numbers|time|fields|format|cursor)=[!-~]{0,24}&){0,6}") {
             if let Ok(uri) = format!("/v1/candles/A?{query}").parse::<Uri>()
-                && let Ok(query) = Query::read(&uri, "A", &limits())
+                && let Ok(query) = Query::read(&uri, &HeaderMap::new(), "A", &limits())
             {
                 let _bounds = query.bounds(Tz::Pacific__Apia);
             }

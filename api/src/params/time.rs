@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate};
 use chrono_tz::Tz;
 use common::calendar;
 
-use crate::problem::Fault;
+use crate::problem::{ApiError, Fault};
 
 /// Milliseconds below this look like seconds (11 digits of seconds reach the year 5138).
 const SMALLEST_MILLISECONDS: u64 = 100_000_000_000;
@@ -25,6 +25,28 @@ impl When {
             Self::Instant(micros) => micros,
             Self::Date(date) => calendar::day_start(date, tz),
         }
+    }
+}
+
+/// `from` and `to` as instants in a zone.
+///
+/// # Errors
+/// When `from` is after `to`.
+pub(crate) fn bounds(
+    from: Option<When>,
+    to: Option<When>,
+    tz: Tz,
+) -> Result<(Option<i64>, Option<i64>), ApiError> {
+    let bounds = (
+        from.map(|when| when.micros(tz)),
+        to.map(|when| when.micros(tz)),
+    );
+    match bounds {
+        (Some(from), Some(to)) if from > to => {
+            let fault = Fault::new("from", "is after to");
+            Err(ApiError::Parameters(vec![fault]))
+        }
+        bounds => Ok(bounds),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::App;
 use api::config::ApiConfig;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use chrono::{DateTime, Utc};
 use common::config::DatabaseUrl;
@@ -44,6 +44,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+    /// The body where it is no text.
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
@@ -109,6 +111,24 @@ impl Fixture {
         let id = self.add_symbol(name, tz).await;
         let mut trades = trades.to_vec();
         trades.sort_by_key(|trade| (trade.time, trade.sequence));
+        self.add_block(id, &trades).await;
+        for statement in include_str!("candles.sql")
+            .split(';')
+            .filter(|text| text.contains("insert"))
+        {
+            sqlx::query(statement)
+                .bind(id)
+                .bind(name)
+                .bind(tz)
+                .execute(&self.pool)
+                .await
+                .unwrap();
+        }
+        id
+    }
+
+    /// Adds a block of ticks, which are sorted.
+    pub(crate) async fn add_block(&self, id: i32, trades: &[Trade]) {
         let (first, last) = (trades[0], trades[trades.len() - 1]);
         sqlx::query(include_str!("block.sql"))
             .bind(id)
@@ -129,19 +149,6 @@ impl Fixture {
             .execute(&self.pool)
             .await
             .unwrap();
-        for statement in include_str!("candles.sql")
-            .split(';')
-            .filter(|text| text.contains("insert"))
-        {
-            sqlx::query(statement)
-                .bind(id)
-                .bind(name)
-                .bind(tz)
-                .execute(&self.pool)
-                .await
-                .unwrap();
-        }
-        id
     }
 
     /// The URL of the database for the role of `api`.
@@ -228,6 +235,7 @@ pub(crate) async fn send(
     Answer {
         status: head.status,
         headers: head.headers,
-        text: String::from_utf8(body.to_vec()).unwrap(),
+        text: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body,
     }
 }

@@ -18,6 +18,13 @@ async fn the_limits_that_are_told_are_those_that_hold() {
     })
     .await;
     fixture.add_symbol("A", "UTC").await;
+    let old = Trade {
+        time: at("2024-01-01T00:00:00Z"),
+        sequence: 1,
+        price: 100,
+        size: 100,
+    };
+    fixture.add_trades("B", "UTC", &[old]).await;
     // WHEN it is asked for them
     let limits = fixture.json("/v1/limits").await;
     // THEN they are all told
@@ -25,6 +32,7 @@ async fn the_limits_that_are_told_are_those_that_hold() {
         limits,
         json!({
             "default_rows": 20, "max_rows": 20, "max_symbols": 3, "max_span_ms": 172_800_000, "max_concurrent": null,
+            "max_export_rows": 10_000_000, "export_timeout_ms": 600_000,
             "max_target_bytes": 8_192, "request_timeout_ms": 7_000, "statement_timeout_ms": 7_000,
         })
     );
@@ -40,6 +48,23 @@ async fn the_limits_that_are_told_are_those_that_hold() {
         (
             "/v1/candles/A?interval=1d&from=2024-01-01&to=2024-01-03",
             "/v1/candles/A?interval=1d&from=2024-01-01&to=2024-01-03T00:00:01Z",
+            400,
+        ),
+        (
+            "/v1/ticks/A?from=2024-01-01&to=2024-01-03",
+            "/v1/ticks/A?from=2024-01-01&to=2024-01-03T00:00:01Z",
+            400,
+        ),
+        ("/v1/ticks/A?limit=20", "/v1/ticks/A?limit=21", 400),
+        // Without a limit it is as long as all there is.
+        (
+            "/v1/candles/B?interval=1d&format=csv&limit=20",
+            "/v1/candles/B?interval=1d&format=csv",
+            400,
+        ),
+        (
+            "/v1/ticks/B?format=csv&limit=20",
+            "/v1/ticks/B?format=csv",
             400,
         ),
         (&*target(8_192), &*target(8_193), 414),

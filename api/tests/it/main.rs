@@ -4,13 +4,17 @@
 
 mod caching;
 mod calendar_vectors;
+mod compression;
 mod cors;
 mod errors;
+mod exports;
 mod fill;
 mod fixture;
 mod folding;
+mod formats;
 mod limits;
 mod paging;
 mod symbols;
+mod ticks;
 mod time_series;
 mod views;

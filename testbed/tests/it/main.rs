@@ -4,11 +4,13 @@
 
 mod api;
 mod avro;
+mod clients;
 mod configuration;
 mod control_records;
 mod crash;
 mod dead_letters;
 mod exactness;
+mod exports;
 mod grids;
 mod history;
 mod leaks;

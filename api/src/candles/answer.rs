@@ -1,0 +1,131 @@
+//! The answer to a query of one symbol's candles.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+
+use super::columns::Columns;
+use super::page::{Frame, Page};
+use super::query::{Fill, Query};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::caching::{self, Known};
+use crate::decimals;
+use crate::envelope::Envelope;
+use crate::export::Pages;
+use crate::limits::Limits;
+use crate::problem::ApiError;
+use crate::store::{Snapshot, Symbol};
+use crate::table::Encoder;
+
+/// The answer to a query of a symbol that exists.
+pub(super) async fn answer(
+    app: &App,
+    mut query: Query,
+    symbol: Symbol,
+    mut snapshot: Snapshot,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let frame = Frame::new(&query, &symbol, &app.limits)?;
+    let (state, freshness) = (frame.state(), frame.freshness(app.correction_horizon));
+    let known = Known::of(headers);
+    if let Some(mut response) = known.answer(state, freshness) {
+        snapshot.end().await?;
+        caching::tell_lag(&mut response, symbol.now, symbol.changed_at);
+        return Ok(response);
+    }
+    if query.output.has_narrow_decimals() {
+        decimals::check(&symbol, &snapshot.extremes(&symbol).await?)?;
+    }
+    let page = frame.read(&mut snapshot).await?;
+
+    let export = query.whole && page.next.is_some();
+    let next = page.next.filter(|_| !export).map(|last| query.next(last));
+    let as_of = if export {
+        // The rows to come are not known yet: the symbol's newest change stands for theirs.
+        symbol.changed_at
+    } else {
+        page.rows.iter().filter_map(|row| row.updated_at).max()
+    };
+    let cursor = next.as_ref().map(|(cursor, _)| cursor.as_str());
+    let answer = Answer {
+        format: query.output.format,
+        spelling: query.output.spelling(page.grid.tz()),
+        envelope: envelope(&query, &symbol, &page, as_of, cursor),
+        state,
+        freshness,
+        age: (symbol.now, symbol.changed_at),
+    };
+    let columns = Columns::new(&query.output.fields, &symbol, query.fill != Fill::None);
+    let mut encoder = answer.encoder(columns.list())?;
+    if export {
+        query.position = page.next;
+        let pages = CandlePages {
+            query,
+            symbol,
+            snapshot,
+            columns,
+            limits: app.limits.clone(),
+        };
+        return answer.export(pages, page, encoder, app);
+    }
+    snapshot.end().await?;
+    columns.write(&page.rows, &mut *encoder)?;
+    let next = next.as_ref().map(|(_, query)| query.as_str());
+    answer.page(&known, encoder, uri, next)
+}
+
+/// What is said beside the rows.
+fn envelope(
+    query: &Query,
+    symbol: &Symbol,
+    page: &Page,
+    as_of: Option<i64>,
+    cursor: Option<&str>,
+) -> Envelope {
+    let boundary = |tick: Option<i64>| tick.map(|tick| page.grid.bucket(tick).start);
+    let entry = &symbol.entry;
+    Envelope::new(query.output.spelling(page.grid.tz()))
+        .text("symbol", Some(&symbol.name))
+        .text("interval", Some(&query.interval.to_string()))
+        .text("tz", Some(page.grid.tz().name()))
+        .text("from", query.asked("from"))
+        .text("to", query.asked("to"))
+        .text("fill", Some(query.fill.name()))
+        .time("as_of", as_of)
+        .span(
+            "available",
+            boundary(entry.first_tick),
+            boundary(entry.last_tick),
+        )
+        .rows("candles")
+        .text("next_cursor", cursor)
+}
+
+/// The pages of a range, in one snapshot.
+struct CandlePages {
+    query: Query,
+    symbol: Symbol,
+    snapshot: Snapshot,
+    columns: Columns,
+    limits: Arc<Limits>,
+}
+
+impl Pages for CandlePages {
+    type Page = Page;
+
+    async fn read(&mut self) -> Result<(Page, bool), ApiError> {
+        let frame = Frame::new(&self.query, &self.symbol, &self.limits)?;
+        let page = frame.read(&mut self.snapshot).await?;
+        self.query.position = page.next;
+        let more = page.next.is_some();
+        Ok((page, more))
+    }
+
+    fn write(&self, page: &Page, encoder: &mut dyn Encoder) -> Result<u64, ApiError> {
+        self.columns.write(&page.rows, encoder)?;
+        Ok(page.rows.len() as u64)
+    }
+}

@@ -1,0 +1,88 @@
+//! How rows are told: the parameters `format`, `fields`, `numbers` and `time`.
+
+use axum::http::HeaderMap;
+use chrono_tz::Tz;
+
+use crate::format::Format;
+use crate::params::Params;
+use crate::problem::Fault;
+use crate::table::{Spelling, Times};
+
+/// What the client asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    /// Which of the columns, in their own order.
+    pub(crate) fields: Vec<usize>,
+    quoted: bool,
+    times: Times,
+}
+
+impl Output {
+    /// The names of its parameters.
+    pub(crate) const NAMES: [&str; 4] = ["format", "fields", "numbers", "time"];
+
+    /// Reads them for a table of `columns`; `None` when no form is acceptable.
+    pub(crate) fn read(params: &mut Params, headers: &HeaderMap, columns: &[&str]) -> Option<Self> {
+        let asked = params.choice("format", &Format::NAMES);
+        let quoted = params.choice("numbers", &[("number", false), ("string", true)]);
+        let times = params.choice(
+            "time",
+            &[
+                ("rfc3339", Times::Utc),
+                ("local", Times::Local),
+                ("s", Times::Seconds),
+                ("ms", Times::Milliseconds),
+                ("ns", Times::Nanoseconds),
+            ],
+        );
+        let fields = params.value("fields", |text| fields(text, columns));
+        let format = asked.or_else(|| Format::accepted(headers))?;
+        if format.is_columnar() && times.is_some_and(|times| times != Times::Utc) {
+            let detail = "Arrow and Parquet have timestamps of their own: microseconds, UTC";
+            params.fault(Fault::new("time", detail).hint(Some("rfc3339")));
+        }
+        Some(Self {
+            format,
+            fields: fields.unwrap_or_else(|| (0..columns.len()).collect()),
+            quoted: quoted.unwrap_or(false),
+            times: times.unwrap_or(Times::Utc),
+        })
+    }
+
+    /// How values are spelled in an answer of that zone.
+    pub(crate) const fn spelling(&self, tz: Tz) -> Spelling {
+        Spelling {
+            quoted: self.quoted,
+            times: self.times,
+            tz,
+        }
+    }
+
+    /// Whether decimals go into columns of a type that does not hold all of them.
+    pub(crate) const fn has_narrow_decimals(&self) -> bool {
+        self.format.is_columnar() && !self.quoted
+    }
+}
+
+/// The columns that a list names, each once.
+fn fields(text: &str, columns: &[&str]) -> Result<Vec<usize>, Fault> {
+    let mut indexes = Vec::new();
+    for name in text.split(',') {
+        let Some(index) = columns.iter().position(|known| *known == name) else {
+            let near = columns
+                .iter()
+                .copied()
+                .find(|known| known.eq_ignore_ascii_case(name.trim()));
+            return Err(Fault::new("fields", "names separated by commas")
+                .allowed(columns)
+                .hint(near));
+        };
+        if indexes.contains(&index) {
+            return Err(Fault::new("fields", format!("{name} is given twice")));
+        }
+        indexes.push(index);
+    }
+    indexes.sort_unstable();
+    Ok(indexes)
+}
