@@ -12,6 +12,7 @@ use apache_avro::types::Value;
 use chrono::DateTime;
 use common::decimal::Decimal;
 use common::tick::EventTime;
+use num_bigint::BigInt;
 
 use super::schema::definition;
 use super::{Decoded, Fields, RecordInfo, Rules, decimal, fault, missing};
@@ -187,6 +188,9 @@ fn exact(field: &str, (value, schema): (&Value, &Schema)) -> Result<Decimal, Fau
     }
 }
 
+/// Most bytes of an unscaled number, sign bytes in front aside: more than 140 digits, of which most are zeros.
+const WIDEST: usize = 60;
+
 /// A big-endian two's complement number of 10^-scale.
 fn from_units(field: &str, bytes: &[u8], scale: usize) -> Result<Decimal, Fault> {
     let too_many = || {
@@ -197,22 +201,27 @@ fn from_units(field: &str, bytes: &[u8], scale: usize) -> Result<Decimal, Fault>
     };
     let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
     let fill = if negative { 0xff } else { 0 };
-    // A writer may pad with sign bytes; what is left must fit 128 bits.
-    let excess = bytes.len().saturating_sub(16);
+    // A writer may pad with sign bytes.
+    let excess = bytes.len().saturating_sub(WIDEST);
     if bytes[..excess].iter().any(|byte| *byte != fill) {
         return Err(too_many());
     }
-    let mut units = [fill; 16];
-    let kept = &bytes[excess..];
-    units[16 - kept.len()..].copy_from_slice(kept);
-    let units = i128::from_be_bytes(units);
-    if (units < 0) != negative {
+    let mut units = BigInt::from_signed_bytes_be(&bytes[excess..]);
+    // What was left off was more than sign bytes.
+    if excess > 0 && (units < BigInt::ZERO) != negative {
         return Err(too_many());
     }
-    u32::try_from(scale)
-        .ok()
-        .and_then(|scale| Decimal::new(units, scale).ok())
-        .ok_or_else(too_many)
+    // Of the 46 digits that our own schema has, 28 count: the others are zeros at the end.
+    let mut scale = u32::try_from(scale).map_err(|_| too_many())?;
+    while scale > 0 && i128::try_from(&units).is_err() {
+        if &units % 10 != BigInt::ZERO {
+            return Err(too_many());
+        }
+        units /= 10;
+        scale -= 1;
+    }
+    let units = i128::try_from(units).map_err(|_| too_many())?;
+    Decimal::new(units, scale).map_err(|_| too_many())
 }
 
 #[cfg(test)]
@@ -360,5 +369,25 @@ mod tests {
             Ok("1000000000000000000000000000")
         );
         assert_eq!(number(&[1], 19).unwrap_err().reason, Reason::TooManyDigits);
+
+        // 28 digits before the point, in the form that our own schema has.
+        let most: BigInt = "9999999999999999999999999999000000000000000000"
+            .parse()
+            .unwrap();
+        let bytes = most.to_signed_bytes_be();
+        assert_eq!(
+            number(&bytes, 18).as_deref(),
+            Ok("9999999999999999999999999999")
+        );
+        let bytes = (-most).to_signed_bytes_be();
+        assert_eq!(
+            number(&bytes, 18).as_deref(),
+            Ok("-9999999999999999999999999999")
+        );
+        let one_more: BigInt = "9999999999999999999999999999000000000000000001"
+            .parse()
+            .unwrap();
+        let refused = number(&one_more.to_signed_bytes_be(), 18).unwrap_err();
+        assert_eq!(refused.reason, Reason::TooManyDigits);
     }
 }

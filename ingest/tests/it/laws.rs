@@ -27,7 +27,7 @@ fn config(cases: u32) -> Config {
     Config {
         cases: asked.map_or(cases, |text| text.parse().unwrap()),
         // Each step of a shrink makes a database: some 100 ms.
-        max_shrink_iters: 400,
+        max_shrink_iters: 150,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(SEEDS))),
         ..Config::default()
     }

@@ -7,8 +7,6 @@ use chrono_tz::Tz;
 use common::tick::{EventTime, Price, Size, Tick, TickKey};
 use proptest::prelude::*;
 
-/// 2024-02-28T23:50:00Z in microseconds: minutes, hours, days and a leap day are near.
-const START: i64 = 1_709_164_200_000_000;
 /// Zones of whole hours, of half hours, and one that shifts by half an hour; clocks change in March and April.
 pub(super) const SYMBOLS: [(&str, Tz); 4] = [
     ("A", Tz::UTC),
@@ -16,6 +14,8 @@ pub(super) const SYMBOLS: [(&str, Tz); 4] = [
     ("C", Tz::Asia__Kolkata),
     ("D", Tz::Australia__Lord_Howe),
 ];
+/// Ten minutes before 2024-02-29 begins in each of these zones, in seconds: a minute, a day and mostly an hour end soon.
+const STARTS: [i64; 4] = [1_709_164_200, 1_709_182_200, 1_709_144_400, 1_709_124_600];
 
 /// A message. Price and size follow from the others, so that there are no conflicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Message {
         } else {
             (self.time - 40) * 34_860
         };
-        START + seconds * 1_000_000
+        (STARTS[self.symbol] + seconds) * 1_000_000
     }
 
     fn price(self) -> i64 {
