@@ -2,11 +2,15 @@
 PORT ?= 8080
 KAFKA ?=
 DATABASE_URL ?=
+SEED ?=
+MINUTES ?= 10
+RATE ?= 300
+FUZZ_SECONDS ?= 60
 export PORT KAFKA DATABASE_URL
 BUILT = $${CARGO_TARGET_DIR:-target}
 COMPOSE = docker compose --file docker/compose.yaml
 
-.PHONY: help run test bench fmt lint clean-data up down populate images images-twice test-ops app-cicd tools
+.PHONY: help run test chaos fuzz bench fmt lint clean-data up down populate images images-twice test-ops app-cicd tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +21,14 @@ run: tools ## everything on this machine; PORT=8080, KAFKA=host:port and DATABAS
 
 test: tools ## format, lints, docs, unit and system tests against real services (fetches them, needs Java and Maven)
 	@testbed/test.sh
+
+chaos: tools ## kill, cut, freeze and fill all that can be, and compare the result; SEED=, MINUTES=10, RATE=300
+	cargo build --locked
+	@testbed/test.sh oracle
+	@exec "$(BUILT)/debug/testbed" chaos $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) --rate $(RATE)
+
+fuzz: tools ## decoders, parsers and cursors with inputs that are nearly good; FUZZ_SECONDS=60 for each
+	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --locked --test it -- --nocapture --test-threads=1 fuzz::
 
 bench: tools ## measure, side by side in one run
 	cargo build --locked --release

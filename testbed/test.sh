@@ -36,4 +36,5 @@ part 'documentation' env RUSTDOCFLAGS='-D warnings' \
 part 'build' cargo test --workspace --locked --no-run
 part 'oracle' oracle
 part 'tests' cargo test --workspace --locked
+part 'chaos, short' "${CARGO_TARGET_DIR:-target}/debug/testbed" chaos --short --minutes 1
 printf '\nAll parts passed in %d s.\n' "$SECONDS"

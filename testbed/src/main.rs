@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testbed::{bench, publish, services, simulate, stack};
+use testbed::{bench, chaos, publish, services, simulate, stack};
 
 /// Local stack, tick publisher and simulator.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Measure the worker beside a bare COPY of the same ticks.
     Bench(bench::Bench),
+    /// Do to the service all that can be done to it, and compare the result with what was published.
+    Chaos(chaos::Chaos),
     /// Run PostgreSQL, Kafka and a schema registry to work against by hand.
     Services(services::Services),
 }
@@ -35,6 +37,7 @@ async fn main() -> ExitCode {
         Command::Publish(options) => publish::publish(&options).await.map(drop),
         Command::Simulate(options) => simulate::simulate(&options).await,
         Command::Bench(options) => bench::bench(&options).await,
+        Command::Chaos(options) => chaos::chaos(&options).await,
         Command::Services(options) => services::services(&options).await,
     };
     let Err(error) = result else {

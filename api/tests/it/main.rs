@@ -12,6 +12,7 @@ mod fill;
 mod fixture;
 mod folding;
 mod formats;
+mod fuzz;
 mod limits;
 mod paging;
 mod symbols;

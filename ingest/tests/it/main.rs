@@ -8,6 +8,7 @@ mod concurrency;
 mod corrections;
 mod database;
 mod fence;
+mod fuzz;
 mod laws;
 mod poison;
 mod recent;

@@ -12,6 +12,7 @@ mod dead_letters;
 mod exactness;
 mod exports;
 mod grids;
+mod guarantees;
 mod history;
 mod leaks;
 mod migrations;
