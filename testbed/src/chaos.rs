@@ -100,6 +100,9 @@ pub async fn chaos(options: &Chaos) -> Result<()> {
     }
 }
 
+/// Faults that cannot be had, and why.
+type LeftOut = Vec<(Fault, String)>;
+
 impl Chaos {
     fn size(&self) -> Size {
         if self.short {
@@ -135,7 +138,7 @@ impl Chaos {
     }
 
     /// The faults of this run, and those that cannot be had.
-    fn deck(&self, world: &World) -> Result<(Vec<Fault>, Vec<(Fault, String)>)> {
+    fn deck(&self, world: &World) -> Result<(Vec<Fault>, LeftOut)> {
         let known: Vec<&str> = Fault::ALL.map(Fault::name).to_vec();
         for name in &self.only {
             ensure!(

@@ -218,17 +218,15 @@ impl Reader {
         }
         let again = self.ask(symbol, interval, range).await?;
         for (open_time, revision) in suspects {
-            match again.get(&open_time) {
-                Some(((now, _), _)) if *now == revision => self.seen.contradictions.push(format!(
+            let now = again.get(&open_time).map(|((revision, _), _)| *revision);
+            if now == Some(revision) {
+                self.seen.contradictions.push(format!(
                     "{symbol} {interval} {open_time}: complete, vanished and came back with revision {revision}"
-                )),
-                Some(_) => {}
-                None if self.has_ticks(symbol, interval, open_time).await? => {
-                    self.seen.contradictions.push(format!(
-                        "{symbol} {interval} {open_time}: complete, and vanished though it has ticks"
-                    ));
-                }
-                None => {}
+                ));
+            } else if now.is_none() && self.has_ticks(symbol, interval, open_time).await? {
+                self.seen.contradictions.push(format!(
+                    "{symbol} {interval} {open_time}: complete, and vanished though it has ticks"
+                ));
             }
         }
         Ok(())
