@@ -1,5 +1,12 @@
 //! The command line: the worker and what operators do by hand.
 
+mod letters;
+mod offsets;
+mod progress;
+mod retain;
+mod symbols;
+mod verify;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -7,8 +14,12 @@ use common::database::{self, Database};
 use common::{admin, config, telemetry};
 use tokio_util::sync::CancellationToken;
 
+use self::letters::Letters;
+use self::offsets::Offsets;
+use self::retain::{Candles, Ticks};
+use self::symbols::Symbols;
+use self::verify::Verify;
 use crate::config::IngestConfig;
-use crate::verify::{self, Scope};
 
 /// Folds price ticks from Kafka into exact candles in PostgreSQL.
 ///
@@ -30,39 +41,28 @@ enum Command {
     Run,
     /// Bring the database's schema up to date; safe to run from several places at once.
     Migrate,
-    /// Recompute every candle from its ticks and report what differs.
-    Verify {
-        /// Only this symbol.
-        #[arg(long)]
-        symbol: Option<String>,
-    },
+    /// Recompute every candle from its ticks and report what differs; exit code 1 when something does.
+    Verify(Verify),
+    /// Messages that could not become ticks.
+    #[command(subcommand)]
+    DeadLetters(Letters),
     /// The stored positions.
     #[command(subcommand)]
     Offsets(Offsets),
+    /// The symbols and their zones.
+    #[command(subcommand)]
+    Symbols(Symbols),
+    /// The stored ticks.
+    #[command(subcommand)]
+    Ticks(Ticks),
+    /// The stored candles.
+    #[command(subcommand)]
+    Candles(Candles),
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Ask a running worker whether it is ready; for container health checks.
     Healthcheck,
-}
-
-#[derive(Debug, Subcommand)]
-enum Offsets {
-    /// Print the position of each partition.
-    Show,
-    /// Forget the positions of a topic, so that it is read from its earliest message. Ticks that are
-    /// stored already are recognised. Stop the workers first.
-    Reset {
-        /// The topic.
-        #[arg(long)]
-        topic: String,
-        /// Only this partition.
-        #[arg(long)]
-        partition: Option<i32>,
-        /// Say what would be forgotten, and change nothing.
-        #[arg(long)]
-        dry_run: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,8 +112,14 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Command::Verify { symbol } => verify(&database(&config)?, Scope { symbol }).await,
-        Command::Offsets(command) => offsets(&database(&config)?, command).await,
+        Command::Verify(arguments) => verify::execute(&database(&config)?, arguments).await,
+        Command::DeadLetters(command) => {
+            letters::execute(&database(&config)?, &config, command).await
+        }
+        Command::Offsets(command) => offsets::execute(&database(&config)?, command).await,
+        Command::Symbols(command) => symbols::execute(&database(&config)?, command).await,
+        Command::Ticks(command) => retain::ticks(&database(&config)?, command).await,
+        Command::Candles(command) => retain::candles(&database(&config)?, command).await,
         Command::Config(ConfigCommand::Check) => {
             println!("{}", serde_json::to_string_pretty(&config)?);
             Ok(())
@@ -124,95 +130,4 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
 
 fn database(config: &IngestConfig) -> sqlx::Result<Database> {
     Database::new(&config.database, "ingest-operator")
-}
-
-async fn verify(database: &Database, scope: Scope) -> Result<(), Failure> {
-    let report = verify::verify(database, &scope, |report, symbol| {
-        eprintln!(
-            "{symbol}: {} symbols, {} ticks, {} differences so far",
-            report.symbols, report.ticks, report.differences
-        );
-    })
-    .await?;
-    for sentence in &report.sentences {
-        println!("{sentence}");
-    }
-    if report.differences > report.sentences.len() as u64 {
-        println!("… and more; these are the first {}", report.sentences.len());
-    }
-    println!(
-        "{} symbols, {} ticks, {} candles and {} rows of views compared: {} differences",
-        report.symbols, report.ticks, report.candles, report.view_rows, report.differences
-    );
-    if report.differences == 0 {
-        Ok(())
-    } else {
-        Err(anyhow::anyhow!("{} differences", report.differences).into())
-    }
-}
-
-type PositionRow = (
-    String,
-    String,
-    i32,
-    Option<i64>,
-    Option<chrono::DateTime<chrono::Utc>>,
-);
-
-async fn offsets(database: &Database, command: Offsets) -> Result<(), Failure> {
-    let show = |rows: &[PositionRow]| {
-        for (cluster, topic, partition, next, updated) in rows {
-            let next = next.map_or_else(|| "none yet".into(), |next| next.to_string());
-            let updated = updated.map_or_else(String::new, |time| {
-                time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-            });
-            println!("cluster {cluster}  {topic} [{partition}]  next offset {next}  {updated}");
-        }
-    };
-    match command {
-        Offsets::Show => {
-            let rows: Vec<PositionRow> = sqlx::query_as(
-                "select cluster_id, topic, \"partition\", next_offset, updated_at from ingest_offsets order by 1, 2, 3",
-            )
-            .fetch_all(&mut *database.acquire().await?)
-            .await?;
-            show(&rows);
-            println!("{} partitions", rows.len());
-        }
-        Offsets::Reset {
-            topic,
-            partition,
-            dry_run,
-        } => {
-            let mut tx = database.begin().await?;
-            let rows: Vec<PositionRow> = sqlx::query_as(
-                "delete from ingest_offsets where topic = $1 and \"partition\" = coalesce($2, \"partition\") \
-                 returning cluster_id, topic, \"partition\", next_offset, updated_at",
-            )
-            .bind(&topic)
-            .bind(partition)
-            .fetch_all(&mut *tx)
-            .await?;
-            show(&rows);
-            if rows.is_empty() {
-                return Err(anyhow::anyhow!(
-                    "no position of topic {topic:?} is stored; `ingest offsets show` lists them"
-                )
-                .into());
-            }
-            if dry_run {
-                println!(
-                    "{} positions would be forgotten; nothing was changed",
-                    rows.len()
-                );
-            } else {
-                tx.commit().await?;
-                println!(
-                    "{} positions forgotten: the topic will be read from its earliest message",
-                    rows.len()
-                );
-            }
-        }
-    }
-    Ok(())
 }

@@ -55,13 +55,15 @@ pub enum Reason {
     TooManyDigits,
     /// The same tick and revision as one that is stored, with another price or size.
     Conflict,
+    /// The tick is older than its symbol's ticks are kept.
+    BelowFloor,
     /// The database refuses the values.
     Refused,
 }
 
 impl Reason {
     /// Every reason, for metrics that exist before the first fault.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Empty,
         Self::NotJson,
         Self::NotAvro,
@@ -76,6 +78,7 @@ impl Reason {
         Self::NotFinite,
         Self::TooManyDigits,
         Self::Conflict,
+        Self::BelowFloor,
         Self::Refused,
     ];
 
@@ -97,6 +100,7 @@ impl Reason {
             Self::NotFinite => "not-finite",
             Self::TooManyDigits => "too-many-digits",
             Self::Conflict => "conflict",
+            Self::BelowFloor => "below-floor",
             Self::Refused => "refused",
         }
     }

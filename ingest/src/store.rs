@@ -14,6 +14,7 @@ pub mod sessions;
 pub mod symbols;
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 /// What is stored cannot be read as what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -30,4 +31,14 @@ impl From<Damaged> for sqlx::Error {
 #[must_use]
 pub fn timestamp(micros: i64) -> DateTime<Utc> {
     common::tick::EventTime::from_micros(micros).to_utc()
+}
+
+/// The database's clock, as it is at this moment of a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn now(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(db)
+        .await
 }

@@ -16,7 +16,8 @@ use common::tick::{Symbol, Tick, TickKey};
 use sqlx::{Acquire as _, PgConnection};
 
 use crate::batch::Batch;
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{DeadLetter, Fault};
+use crate::floor;
 use crate::fold::{Buckets, Level};
 use crate::merge::{Arrival, Effects, merge};
 use crate::recent::{Changes, Recent, Stamp};
@@ -24,7 +25,7 @@ use crate::recompute;
 use crate::store::candles::{BucketKey, Stored, Write};
 use crate::store::positions::{Fence, fence};
 use crate::store::symbols::{Ids, Locked};
-use crate::store::{blocks, candles, hours, letters, marks, symbols};
+use crate::store::{self, blocks, candles, hours, letters, marks, symbols};
 
 /// Stored blocks that one step of a merge holds in memory.
 const BLOCKS_A_STEP: usize = 500;
@@ -88,16 +89,21 @@ pub async fn store(
     known: &mut Known,
     batch: &Batch,
 ) -> Result<Outcome, TransactionError> {
-    let id_of = known.ids.of(database, &batch.symbols).await?;
-    let mut connection = database.acquire().await?;
+    let begun = Instant::now();
+    let prepare = async {
+        let id_of = known.ids.of(database, &batch.symbols).await?;
+        Ok::<_, sqlx::Error>((id_of, database.acquire().await?))
+    };
+    let Ok(prepared) = tokio::time::timeout(LONGEST, prepare).await else {
+        return Err(no_answer().into());
+    };
+    let (id_of, mut connection) = prepared?;
+    let left = LONGEST.saturating_sub(begun.elapsed());
     let stored = store_by(&mut connection, cluster, &id_of, &mut known.candles, batch);
-    let Ok(stored) = tokio::time::timeout(LONGEST, stored).await else {
+    let Ok(stored) = tokio::time::timeout(left, stored).await else {
         // Nobody would answer a rollback either.
         drop(connection.detach());
-        let reason = format!("no answer within {LONGEST:?}");
-        return Err(
-            sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, reason)).into(),
-        );
+        return Err(no_answer().into());
     };
     if let Err(TransactionError::Database(sqlx::Error::RowNotFound)) = &stored {
         known.ids.forget();
@@ -110,6 +116,11 @@ pub async fn store(
 pub struct Known {
     ids: Ids,
     candles: Recent,
+}
+
+fn no_answer() -> sqlx::Error {
+    let reason = format!("no answer within {LONGEST:?}");
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, reason))
 }
 
 async fn store_by(
@@ -141,18 +152,7 @@ async fn store_by(
     let mut outcome = Outcome::default();
     let (mut conflicting, mut changes) = (Vec::new(), Changes::default());
     if !batch.records.is_empty() {
-        let mut all = id_of.to_vec();
-        all.sort_unstable();
-        let locked = symbols::lock(&mut tx, &all).await?;
-        // After a failover that lost commits an id may be gone, or another symbol's.
-        let known = |(id, name): (&i32, &Symbol)| {
-            locked
-                .get(id)
-                .is_some_and(|symbol| symbol.name == name.as_str())
-        };
-        if !id_of.iter().zip(&batch.symbols).all(known) {
-            return Err(sqlx::Error::RowNotFound.into());
-        }
+        let locked = lock(&mut tx, id_of, batch).await?;
         end_of("lock");
         let arrivals = arrivals(batch, id_of);
         let (conflicts, changed) = apply(&mut tx, arrivals, locked, recent, &mut outcome).await?;
@@ -184,6 +184,45 @@ async fn store_by(
     }
 }
 
+/// Stores the records of a batch in the caller's transaction, whatever its positions; returns those that
+/// are no ticks after all.
+///
+/// # Errors
+/// When the database fails.
+pub async fn store_records(
+    tx: &mut PgConnection,
+    id_of: &[i32],
+    batch: &Batch,
+    outcome: &mut Outcome,
+) -> sqlx::Result<Conflicts> {
+    let locked = lock(tx, id_of, batch).await?;
+    let arrivals = arrivals(batch, id_of);
+    let (conflicts, _) = apply(tx, arrivals, locked, &Recent::default(), outcome).await?;
+    Ok(conflicts)
+}
+
+/// Locks the batch's symbols.
+async fn lock(
+    tx: &mut PgConnection,
+    id_of: &[i32],
+    batch: &Batch,
+) -> sqlx::Result<BTreeMap<i32, Locked>> {
+    let mut all = id_of.to_vec();
+    all.sort_unstable();
+    let locked = symbols::lock(tx, &all).await?;
+    // After a failover that lost commits an id may be gone, or another symbol's.
+    let known = |(id, name): (&i32, &Symbol)| {
+        locked
+            .get(id)
+            .is_some_and(|symbol| symbol.name == name.as_str())
+    };
+    if id_of.iter().zip(&batch.symbols).all(known) {
+        Ok(locked)
+    } else {
+        Err(sqlx::Error::RowNotFound)
+    }
+}
+
 /// The batch's ticks by symbol, each symbol's in order of their keys, then of arrival.
 fn arrivals<'a>(batch: &'a Batch, id_of: &[i32]) -> BTreeMap<i32, Vec<Arrival<'a>>> {
     let mut by_symbol: BTreeMap<i32, Vec<Arrival<'_>>> = BTreeMap::new();
@@ -203,19 +242,19 @@ fn arrivals<'a>(batch: &'a Batch, id_of: &[i32]) -> BTreeMap<i32, Vec<Arrival<'a
     by_symbol
 }
 
-type Conflicts = BTreeMap<usize, crate::dead_letter::Fault>;
+/// Records that are no ticks after all, by their index in the batch.
+pub type Conflicts = BTreeMap<usize, Fault>;
 
 /// Stores the ticks of locked symbols and brings their candles up to date.
 async fn apply(
     tx: &mut PgConnection,
-    arrivals: BTreeMap<i32, Vec<Arrival<'_>>>,
+    mut arrivals: BTreeMap<i32, Vec<Arrival<'_>>>,
     mut locked: BTreeMap<i32, Locked>,
     recent: &Recent,
     outcome: &mut Outcome,
 ) -> sqlx::Result<(Conflicts, Changes)> {
-    let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()")
-        .fetch_one(&mut *tx)
-        .await?;
+    let mut conflicts = floor::refuse(&mut arrivals, &locked);
+    let now = store::now(tx).await?;
     let high_before: BTreeMap<i32, Option<TickKey>> = locked
         .iter()
         .map(|(id, symbol)| (*id, symbol.high))
@@ -244,7 +283,6 @@ async fn apply(
         }
     }
 
-    let mut conflicts = Conflicts::new();
     let mut work = Vec::new();
     for (id, mut effects) in effects {
         outcome.added += effects.first;

@@ -112,10 +112,6 @@ pub async fn refresh_views(database: &Database) -> Turn {
 
 async fn refresh_view(database: &Database, view: &str) -> sqlx::Result<u64> {
     let mut tx = database.begin().await?;
-    // It reads all days, which has no bound: cancelled and begun again it would never end.
-    sqlx::query("set local statement_timeout = 0")
-        .execute(&mut *tx)
-        .await?;
     let due: bool = sqlx::query_scalar(
         "select exists (select from view_marks where view = $1) \
              or not exists (select from view_refreshes where view = $1 and refreshed_at > clock_timestamp() - interval '1 hour')",
@@ -126,10 +122,7 @@ async fn refresh_view(database: &Database, view: &str) -> sqlx::Result<u64> {
     if !due {
         return Ok(0);
     }
-    let refreshed: bool = sqlx::query_scalar("select refresh_candle_view($1)")
-        .bind(view)
-        .fetch_one(&mut *tx)
-        .await?;
+    let refreshed = marks::refresh(&mut tx, view).await?;
     tx.commit().await?;
     if refreshed {
         debug!(view, "refreshed");

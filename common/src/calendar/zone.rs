@@ -115,8 +115,8 @@ pub(super) fn date(day: i64) -> NaiveDate {
 /// A symbol's zone that is not in the zone database of this program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "symbol {symbol} has the zone {zone:?}, which is no IANA zone that this program knows: give it another, \
-     see docs/candles.md, or run a version that knows it"
+    "symbol {symbol} has the zone {zone:?}, which is no IANA zone that this program knows: give it another \
+     with `ingest symbols set`, or run a version that knows it"
 )]
 pub struct UnknownZone {
     symbol: String,

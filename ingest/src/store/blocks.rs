@@ -187,6 +187,75 @@ pub async fn insert(db: &mut PgConnection, runs: &[(i32, &[Tick])]) -> sqlx::Res
     Ok(())
 }
 
+/// Ticks of a symbol before `floor`, cancelled ones included.
+///
+/// # Errors
+/// When the database fails or a block is damaged.
+pub async fn count_below(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    floor: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    let whole: i64 = sqlx::query_scalar(
+        "select coalesce(sum(count), 0)::bigint from tick_blocks where symbol_id = $1 and first_time < $2 and last_time < $2",
+    )
+    .bind(symbol_id)
+    .bind(floor)
+    .fetch_one(&mut *db)
+    .await?;
+    Ok(match reaching(db, symbol_id, floor).await? {
+        None => whole,
+        Some(row) => {
+            let ticks = row.ticks()?;
+            let below = ticks.partition_point(|tick| tick.key.event_time < floor.into());
+            whole + i64::try_from(below).unwrap_or(i64::MAX)
+        }
+    })
+}
+
+/// The block of a symbol with ticks on both sides of `floor`: blocks do not overlap, so there is one at most.
+async fn reaching(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    floor: DateTime<Utc>,
+) -> sqlx::Result<Option<BlockRow>> {
+    sqlx::query_as(select!("blocks_reaching.sql"))
+        .bind(symbol_id)
+        .bind(floor)
+        .fetch_optional(db)
+        .await
+}
+
+/// Deletes ticks of a locked symbol before `floor`, the oldest first: those of at most `limit` blocks.
+/// Returns how many; 0: there are none left.
+///
+/// # Errors
+/// When the database fails or a block is damaged.
+pub async fn delete_below(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    floor: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<i64> {
+    let (deleted, blocks): (i64, i64) = sqlx::query_as(include_str!("blocks_delete_below.sql"))
+        .bind(symbol_id)
+        .bind(floor)
+        .bind(limit)
+        .fetch_one(&mut *db)
+        .await?;
+    if blocks > 0 {
+        return Ok(deleted);
+    }
+    let Some(row) = reaching(db, symbol_id, floor).await? else {
+        return Ok(0);
+    };
+    let ticks = row.ticks()?;
+    let below = ticks.partition_point(|tick| tick.key.event_time < floor.into());
+    delete(db, &[(symbol_id, row.key())]).await?;
+    insert(db, &[(symbol_id, &ticks[below..])]).await?;
+    Ok(i64::try_from(below).unwrap_or(i64::MAX))
+}
+
 fn columns(keys: &[(i32, TickKey)]) -> (Vec<i32>, Vec<DateTime<Utc>>, Vec<i64>) {
     let mut columns = (
         Vec::with_capacity(keys.len()),

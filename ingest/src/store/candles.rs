@@ -125,6 +125,32 @@ pub async fn between(
     rows.into_iter().map(|row| Ok(row.candle()?)).collect()
 }
 
+/// The first candles of one symbol with `from <= open time < to`, at most `limit`.
+///
+/// # Errors
+/// When the database fails or a row is damaged.
+pub async fn page(
+    db: &mut PgConnection,
+    level: Level,
+    symbol_id: i32,
+    (from, to): (i64, i64),
+    limit: i64,
+) -> sqlx::Result<Stored> {
+    let sql = format!(
+        "select {COLUMNS} from {} c where c.symbol_id = $1 and c.open_time >= $2 and c.open_time < $3 \
+         order by c.open_time limit $4",
+        level.table()
+    );
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(symbol_id)
+        .bind(timestamp(from))
+        .bind(timestamp(to))
+        .bind(limit)
+        .fetch_all(db)
+        .await?;
+    rows.into_iter().map(|row| Ok(row.candle()?)).collect()
+}
+
 /// A candle to store.
 #[derive(Debug, Clone)]
 pub struct Write {
@@ -213,4 +239,121 @@ pub async fn write(db: &mut PgConnection, level: Level, writes: &[Write]) -> sql
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// Each day of a symbol with its revision and trades.
+///
+/// # Errors
+/// When the database fails.
+pub async fn days(
+    db: &mut PgConnection,
+    symbol_id: i32,
+) -> sqlx::Result<BTreeMap<NaiveDate, (i64, i64)>> {
+    let rows: Vec<(NaiveDate, i64, i64)> =
+        sqlx::query_as("select local_date, revision, trades from candles_1d where symbol_id = $1")
+            .bind(symbol_id)
+            .fetch_all(db)
+            .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(date, revision, trades)| (date, (revision, trades)))
+        .collect())
+}
+
+/// Deletes the days of a symbol.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_days(db: &mut PgConnection, symbol_id: i32) -> sqlx::Result<()> {
+    sqlx::query("delete from candles_1d where symbol_id = $1")
+        .bind(symbol_id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Lets the revisions of days that were made anew go on from those before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn raise_days(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    before: &BTreeMap<NaiveDate, (i64, i64)>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update candles_1d d set revision = before.revision + 1 \
+         from unnest($2::date[], $3::bigint[]) as before(local_date, revision) \
+         where d.symbol_id = $1 and d.local_date = before.local_date",
+    )
+    .bind(symbol_id)
+    .bind(before.keys().copied().collect::<Vec<_>>())
+    .bind(before.values().map(|day| day.0).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The starts of a symbol's hours, in microseconds since 1970, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hour_starts(db: &mut PgConnection, symbol_id: i32) -> sqlx::Result<Vec<i64>> {
+    let hours: Vec<DateTime<Utc>> = sqlx::query_scalar(
+        "select open_time from candles_1h where symbol_id = $1 order by open_time",
+    )
+    .bind(symbol_id)
+    .fetch_all(db)
+    .await?;
+    Ok(hours
+        .into_iter()
+        .map(|hour| hour.timestamp_micros())
+        .collect())
+}
+
+/// Candles of a symbol that open before a time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_before(
+    db: &mut PgConnection,
+    level: Level,
+    symbol_id: i32,
+    before: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    let sql = format!(
+        "select count(*) from {} where symbol_id = $1 and open_time < $2",
+        level.table()
+    );
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .bind(symbol_id)
+        .bind(before)
+        .fetch_one(db)
+        .await
+}
+
+/// Deletes the oldest candles of a symbol that open before a time, at most `limit`; returns how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_before(
+    db: &mut PgConnection,
+    level: Level,
+    symbol_id: i32,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let sql = format!(
+        "delete from {table} c using (select open_time from {table} where symbol_id = $1 and open_time < $2 \
+             order by open_time limit $3) old \
+         where c.symbol_id = $1 and c.open_time = old.open_time",
+        table = level.table()
+    );
+    let deleted = sqlx::query(AssertSqlSafe(sql))
+        .bind(symbol_id)
+        .bind(before)
+        .bind(limit)
+        .execute(db)
+        .await?;
+    Ok(deleted.rows_affected())
 }

@@ -49,3 +49,36 @@ pub async fn write(db: &mut PgConnection, hours: &BTreeSet<Hour>) -> sqlx::Resul
     .await?;
     Ok(())
 }
+
+/// Notes every hour of a symbol that has a candle.
+///
+/// # Errors
+/// When the database fails.
+pub async fn write_all(db: &mut PgConnection, symbol_id: i32) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into changed_hours (symbol_id, hour, updated_at) \
+         select symbol_id, open_time, clock_timestamp() from candles_1h where symbol_id = $1 order by open_time \
+         on conflict (symbol_id, hour) do update set updated_at = excluded.updated_at",
+    )
+    .bind(symbol_id)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Deletes what is noted of a symbol's hours before a time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_before(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    before: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("delete from changed_hours where symbol_id = $1 and hour < $2")
+        .bind(symbol_id)
+        .bind(before)
+        .execute(db)
+        .await?;
+    Ok(())
+}

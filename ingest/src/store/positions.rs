@@ -220,3 +220,55 @@ pub async fn end_frozen_holder(
     }
     Ok(ended.into_inner())
 }
+
+/// A stored position as operators see it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Kept {
+    /// The id of the Kafka cluster.
+    pub cluster_id: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to store; `None`: nothing is stored yet.
+    pub next_offset: Option<i64>,
+    /// When it moved last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// All positions, or those of one cluster, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(db: &mut PgConnection, cluster: Option<&str>) -> sqlx::Result<Vec<Kept>> {
+    sqlx::query_as(
+        "select cluster_id, topic, \"partition\", next_offset, updated_at from ingest_offsets \
+         where cluster_id = coalesce($1, cluster_id) order by 1, 2, 3",
+    )
+    .bind(cluster)
+    .fetch_all(db)
+    .await
+}
+
+/// Deletes the positions of a topic, of one partition and one cluster where they are given; returns them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget(
+    db: &mut PgConnection,
+    cluster: Option<&str>,
+    topic: &str,
+    partition: Option<i32>,
+) -> sqlx::Result<Vec<Kept>> {
+    sqlx::query_as(
+        "with gone as (delete from ingest_offsets \
+             where cluster_id = coalesce($1, cluster_id) and topic = $2 and \"partition\" = coalesce($3, \"partition\") \
+             returning cluster_id, topic, \"partition\", next_offset, updated_at) \
+         select * from gone order by 1, 2, 3",
+    )
+    .bind(cluster)
+    .bind(topic)
+    .bind(partition)
+    .fetch_all(db)
+    .await
+}

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use common::calendar::zone_of;
 use common::database::Database;
-use common::tick::{Symbol, TickKey};
+use common::tick::{EventTime, Symbol, TickKey};
 use sqlx::PgConnection;
 
 use super::Damaged;
@@ -21,6 +21,8 @@ pub struct Locked {
     pub zone: Tz,
     /// The greatest tick stored: what lies above is new without looking.
     pub high: Option<TickKey>,
+    /// Ticks before it were deleted, and are refused.
+    pub floor: Option<EventTime>,
     /// Most decimals seen in a price.
     pub price_scale: i16,
     /// Most decimals seen in a size.
@@ -86,6 +88,7 @@ struct Row {
     timezone: String,
     high_time: Option<DateTime<Utc>>,
     high_sequence: Option<i64>,
+    floor_time: Option<DateTime<Utc>>,
     price_scale: i16,
     size_scale: i16,
     version: i64,
@@ -99,7 +102,8 @@ struct Row {
 /// When the database fails or a zone is not known.
 pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i32, Locked>> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select id, symbol, timezone, high_time, high_sequence, price_scale, size_scale, version, changed_at from symbols \
+        "select id, symbol, timezone, high_time, high_sequence, floor_time, price_scale, size_scale, version, changed_at \
+         from symbols \
          where id = any($1) order by id for no key update",
     )
     .bind(ids)
@@ -116,6 +120,7 @@ pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i
                     name: row.symbol,
                     zone,
                     high,
+                    floor: row.floor_time.map(EventTime::from),
                     price_scale: row.price_scale,
                     size_scale: row.size_scale,
                     stamp: Stamp {
@@ -166,4 +171,138 @@ pub async fn raise(
         )
     };
     Ok(raised.into_iter().map(stamp).collect())
+}
+
+/// A symbol as it is stored.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Entry {
+    /// Its id.
+    pub id: i32,
+    /// Its name.
+    pub symbol: String,
+    /// Its zone, which may be one that this program does not know.
+    pub timezone: String,
+    /// Event time of the last tick.
+    pub high_time: Option<DateTime<Utc>>,
+    /// Its sequence.
+    pub high_sequence: Option<i64>,
+    /// Ticks before it were deleted.
+    pub floor_time: Option<DateTime<Utc>>,
+}
+
+/// The symbols in order of their names, or only the one of this name.
+///
+/// # Errors
+/// When the database fails, or there is no symbol of this name.
+pub async fn list(db: &mut PgConnection, symbol: Option<&str>) -> sqlx::Result<Vec<Entry>> {
+    let entries: Vec<Entry> = sqlx::query_as(
+        "select id, symbol, timezone, high_time, high_sequence, floor_time from symbols \
+         where symbol = coalesce($1, symbol) order by symbol",
+    )
+    .bind(symbol)
+    .fetch_all(db)
+    .await?;
+    match symbol {
+        Some(symbol) if entries.is_empty() => Err(sqlx::Error::InvalidArgument(format!(
+            "no symbol {symbol:?} is stored"
+        ))),
+        _ => Ok(entries),
+    }
+}
+
+/// Locks a symbol, whatever its zone; its id and zone, or `None` where there is none of this name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock_zone(db: &mut PgConnection, symbol: &str) -> sqlx::Result<Option<(i32, String)>> {
+    sqlx::query_as("select id, timezone from symbols where symbol = $1 for no key update")
+        .bind(symbol)
+        .fetch_optional(db)
+        .await
+}
+
+/// Makes a symbol that has no tick yet.
+///
+/// # Errors
+/// When the database fails or refuses the name or the zone.
+pub async fn make(db: &mut PgConnection, symbol: &str, zone: Tz) -> sqlx::Result<()> {
+    sqlx::query("insert into symbols (symbol, timezone) values ($1, $2)")
+        .bind(symbol)
+        .bind(zone.name())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Gives a locked symbol another zone. Its days are the caller's to make anew.
+///
+/// # Errors
+/// When the database fails or refuses the zone.
+pub async fn set_zone(db: &mut PgConnection, id: i32, zone: Tz) -> sqlx::Result<()> {
+    sqlx::query(
+        "update symbols set timezone = $2, version = version + 1, changed_at = clock_timestamp() where id = $1",
+    )
+    .bind(id)
+    .bind(zone.name())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Raises the floor of a locked symbol; one that is higher stays.
+///
+/// # Errors
+/// When the database fails.
+pub async fn raise_floor(db: &mut PgConnection, id: i32, floor: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query("update symbols set floor_time = greatest(floor_time, $2) where id = $1")
+        .bind(id)
+        .bind(floor)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Raises the version of a locked symbol.
+///
+/// # Errors
+/// When the database fails.
+pub async fn touch(db: &mut PgConnection, id: i32) -> sqlx::Result<()> {
+    sqlx::query(
+        "update symbols set version = version + 1, changed_at = clock_timestamp() where id = $1",
+    )
+    .bind(id)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The high-water mark of a symbol.
+///
+/// # Errors
+/// When the database fails.
+pub async fn high(db: &mut PgConnection, id: i32) -> sqlx::Result<Option<TickKey>> {
+    let (time, sequence): (Option<DateTime<Utc>>, Option<i64>) =
+        sqlx::query_as("select high_time, high_sequence from symbols where id = $1")
+            .bind(id)
+            .fetch_one(db)
+            .await?;
+    Ok(time.zip(sequence).map(TickKey::from))
+}
+
+/// Sets the high-water mark of a locked symbol to its last tick, where it lies below.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mend_high(db: &mut PgConnection, id: i32) -> sqlx::Result<()> {
+    sqlx::query(
+        "update symbols s set high_time = last.last_time, high_sequence = last.last_sequence \
+         from (select b.last_time, b.last_sequence from tick_blocks b where b.symbol_id = $1 \
+               order by b.first_time desc, b.first_sequence desc limit 1) last \
+         where s.id = $1 \
+           and (s.high_time is null or (s.high_time, s.high_sequence) < (last.last_time, last.last_sequence))",
+    )
+    .bind(id)
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -4,7 +4,12 @@ use common::database::{explain, sqlstate};
 use ingest::failure::{Class, class};
 use ingest::transaction::TransactionError;
 
-use crate::database::{Database, VERSIONS, batch, tick};
+use chrono_tz::Tz;
+use ingest::rezone::{RezoneError, Rezoned, rezone};
+
+use crate::database::{
+    DAYS, Database, VERSIONS, VERSIONS_OF_ROWS, batch, cancelled, corrected, done, tick,
+};
 
 #[tokio::test]
 async fn a_zone_that_is_not_known_is_refused() {
@@ -90,8 +95,135 @@ async fn a_symbol_with_an_unknown_zone_stops_its_batch_with_a_sentence_that_name
         };
         assert_eq!(class(&error), Class::Fatal, "{version}");
         let sentence = explain(&error);
-        for part in ["symbol OLD", "Mars/Olympus", "docs/candles.md"] {
+        for part in ["symbol OLD", "Mars/Olympus", "`ingest symbols set`"] {
             assert!(sentence.contains(part), "{sentence}");
         }
+    }
+}
+
+/// Four weeks of ticks every five hours, with a correction and an emptied day.
+fn weeks() -> Vec<(&'static str, common::tick::Tick)> {
+    let start: chrono::DateTime<chrono::Utc> = "2024-02-26T00:30:00Z".parse().unwrap();
+    let mut ticks: Vec<_> = (0..134)
+        .map(|n| {
+            let at = (start + chrono::Duration::hours(5 * n)).to_rfc3339();
+            ("A", tick(&at, n, &(100 + n % 17).to_string(), "2"))
+        })
+        .collect();
+    ticks.push(("A", corrected(ticks[20].1, 1, "250")));
+    for index in 40..46 {
+        ticks.push(("A", cancelled(ticks[index].1)));
+    }
+    ticks
+}
+
+#[tokio::test]
+async fn a_symbol_that_changes_its_zone_has_the_days_of_one_that_was_born_in_it() {
+    for version in VERSIONS {
+        for zone in [
+            Tz::America__New_York,
+            Tz::Asia__Kolkata,
+            Tz::Asia__Kathmandu,
+            Tz::Pacific__Apia,
+        ] {
+            // GIVEN a symbol that was always in the zone, and one in UTC whose views are fresh
+            let born = Database::new(version).await;
+            rezone(&born.sessions, "A", zone, false).await.unwrap();
+            born.store(&weeks()).await;
+            let moved = Database::new(version).await;
+            moved.store(&weeks()).await;
+            done(&ingest::upkeep::refresh_views(&moved.sessions).await);
+            let revisions = moved
+                .rows("select max(revision)::text from candles_1d")
+                .await;
+
+            // WHEN it is only tried THEN nothing is changed
+            let rows = moved.rows(VERSIONS_OF_ROWS).await;
+            let tried = rezone(&moved.sessions, "A", zone, true).await.unwrap();
+            assert_eq!(moved.rows(VERSIONS_OF_ROWS).await, rows, "{version} {zone}");
+
+            // WHEN it moves
+            let changed = rezone(&moved.sessions, "A", zone, false).await.unwrap();
+            // THEN its days are the same, before and after a refresh of the views
+            assert_eq!(changed, tried);
+            assert!(matches!(&changed, Rezoned::Changed { from, .. } if from == "UTC"));
+            assert_eq!(
+                traded(&moved.rows(DAYS).await),
+                traded(&born.rows(DAYS).await),
+                "{version} {zone}"
+            );
+            assert!(moved.differences().await.is_empty(), "{version} {zone}");
+            done(&ingest::upkeep::refresh_views(&moved.sessions).await);
+            assert!(moved.differences().await.is_empty(), "{version} {zone}");
+            // AND the days say that they changed, and their hours are noted
+            let after = moved
+                .rows("select max(revision)::text from candles_1d")
+                .await;
+            assert!(after > revisions, "{version}: {after:?} {revisions:?}");
+            let behind = "select 'x' from candles_1d d join symbols s on s.id = d.symbol_id \
+                 where d.updated_at > (select min(updated_at) from changed_hours)";
+            assert!(moved.rows(behind).await.is_empty(), "{version} {zone}");
+
+            // AND ticks that come later fall into the new days
+            let late = tick("2024-03-10T20:15:00Z", 999, "300", "1");
+            born.store(&[("A", late)]).await;
+            moved.store(&[("A", late)]).await;
+            assert_eq!(
+                traded(&moved.rows(DAYS).await),
+                traded(&born.rows(DAYS).await),
+                "{version} {zone}"
+            );
+            assert_eq!(
+                rezone(&moved.sessions, "A", zone, false).await.unwrap(),
+                Rezoned::Already
+            );
+        }
+    }
+}
+
+/// Days without those that were emptied.
+fn traded(days: &[String]) -> Vec<&String> {
+    days.iter().filter(|day| !day.ends_with(" 0 0 0")).collect()
+}
+
+#[tokio::test]
+async fn a_symbol_whose_hours_were_deleted_keeps_its_zone() {
+    for version in VERSIONS {
+        // GIVEN days whose hours, minutes and ticks are gone
+        let db = Database::new(version).await;
+        db.store(&weeks()).await;
+        for table in ["candles_1h", "candles_1m", "tick_blocks"] {
+            let delete = sqlx::AssertSqlSafe(format!("delete from market_data.{table}"));
+            sqlx::query(delete).execute(&db.owner).await.unwrap();
+        }
+        let days = db.rows(DAYS).await;
+        // WHEN the symbol is to move THEN it stays where it is, with its days
+        let refused = rezone(&db.sessions, "A", Tz::Europe__Paris, false).await;
+        assert!(
+            matches!(&refused, Err(RezoneError::Incomplete { after: 0, .. })),
+            "{version}: {refused:?}"
+        );
+        assert_eq!(db.rows(DAYS).await, days, "{version}");
+        assert_eq!(db.rows("select timezone from symbols").await, ["UTC"]);
+    }
+}
+
+#[tokio::test]
+async fn a_symbol_in_an_unknown_zone_can_be_moved_out_of_it() {
+    for version in VERSIONS {
+        let db = Database::new(version).await;
+        db.store(&weeks()).await;
+        sqlx::raw_sql(
+            "alter table market_data.symbols disable trigger check_zone; \
+             update market_data.symbols set timezone = 'Mars/Olympus'; \
+             alter table market_data.symbols enable trigger check_zone;",
+        )
+        .execute(&db.owner)
+        .await
+        .unwrap();
+        rezone(&db.sessions, "A", Tz::Europe__Paris, false)
+            .await
+            .unwrap();
+        assert!(db.differences().await.is_empty(), "{version}");
     }
 }

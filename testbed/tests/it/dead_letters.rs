@@ -204,7 +204,7 @@ fn bad() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 /// Every reason, whether a JSON message can give it or not.
-const REASONS: [&str; 15] = [
+const REASONS: [&str; 16] = [
     "empty",
     "not-json",
     "not-avro",
@@ -219,6 +219,7 @@ const REASONS: [&str; 15] = [
     "not-finite",
     "too-many-digits",
     "conflict",
+    "below-floor",
     "refused",
 ];
 

@@ -5,6 +5,7 @@
 mod api;
 mod avro;
 mod clients;
+mod commands;
 mod configuration;
 mod control_records;
 mod crash;

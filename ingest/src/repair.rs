@@ -1,0 +1,120 @@
+//! Recomputes what `verify` found to differ, under the symbol's lock as every writer does.
+//!
+//! Finest level first: an hour that is made of a repaired minute is made anew in the same transaction,
+//! and a day that is made of a repaired hour. What is right already is not written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::calendar::local_date;
+use common::database::Database;
+
+use crate::fold::{Buckets, Level};
+use crate::recompute;
+use crate::store::candles::{self, Write};
+use crate::store::{self, hours, marks, symbols};
+use crate::verify::Wrong;
+
+/// Buckets that one transaction is about.
+const A_STEP: usize = 500;
+const HOUR: i64 = 3_600_000_000;
+
+/// Recomputes buckets of a symbol; returns how many candles were written.
+///
+/// # Errors
+/// When the database fails.
+pub async fn candles(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx::Result<u64> {
+    let mut wrong = wrong.to_vec();
+    wrong.sort_unstable();
+    let mut written = 0;
+    for step in wrong.chunks(A_STEP) {
+        written += candles_at_once(database, id, step).await?;
+    }
+    Ok(written)
+}
+
+async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx::Result<u64> {
+    let mut tx = database.begin().await?;
+    let Some(symbol) = symbols::lock(&mut tx, &[id]).await?.remove(&id) else {
+        return Err(sqlx::Error::RowNotFound);
+    };
+    let now = store::now(&mut tx).await?;
+    let buckets = Buckets::new(symbol.zone);
+    let (mut changed, mut days) = (BTreeSet::new(), Vec::new());
+    let mut starts: BTreeMap<Level, BTreeSet<i64>> = BTreeMap::new();
+    for (level, start) in wrong {
+        starts.entry(*level).or_default().insert(*start);
+    }
+    let mut written = 0;
+    for level in Level::ALL {
+        let keys: Vec<_> = starts
+            .remove(&level)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|start| (id, start))
+            .collect();
+        let mut stored = candles::read(&mut tx, level, &keys).await?;
+        let mut writes = Vec::new();
+        for key in keys {
+            let bucket = buckets.bucket(level, key.1);
+            let candle = recompute::bucket(&mut tx, id, &buckets, level, bucket.start).await?;
+            let before = stored.remove(&key);
+            if before.as_ref().is_some_and(|before| *before == candle)
+                || (before.is_none() && candle.is_none())
+            {
+                continue;
+            }
+            writes.push(Write {
+                symbol_id: id,
+                bucket,
+                local_date: local_date(bucket.start, symbol.zone),
+                candle,
+            });
+        }
+        candles::write(&mut tx, level, &writes).await?;
+        written += writes.len() as u64;
+        for write in &writes {
+            let (start, end) = (write.bucket.start, write.bucket.end);
+            for coarser in Level::ALL.into_iter().filter(|coarser| *coarser > level) {
+                for instant in [start, end - 1] {
+                    let bucket = buckets.bucket(coarser, instant);
+                    starts.entry(coarser).or_default().insert(bucket.start);
+                }
+            }
+            if level == Level::Day {
+                days.push((id, write.local_date, symbol.zone));
+            }
+            // The first hour that begins in it, or holds it.
+            let hour = buckets.bucket(Level::Hour, (start + HOUR - 1).min(end - 1));
+            changed.insert((id, hour.start));
+        }
+    }
+    marks::write(&mut tx, &marks::of_days(days.into_iter(), now)).await?;
+    hours::write(&mut tx, &changed).await?;
+    if written > 0 {
+        symbols::touch(&mut tx, id).await?;
+    }
+    tx.commit().await?;
+    Ok(written)
+}
+
+/// Raises a high-water mark that lies below the symbol's last tick.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mark(database: &Database, id: i32) -> sqlx::Result<()> {
+    let mut tx = database.begin().await?;
+    symbols::lock(&mut tx, &[id]).await?;
+    symbols::mend_high(&mut tx, id).await?;
+    symbols::touch(&mut tx, id).await?;
+    tx.commit().await
+}
+
+/// Refreshes a view.
+///
+/// # Errors
+/// When the database fails.
+pub async fn view(database: &Database, view: &str) -> sqlx::Result<()> {
+    let mut tx = database.begin().await?;
+    marks::refresh(&mut tx, view).await?;
+    tx.commit().await
+}

@@ -1,0 +1,236 @@
+//! What operators do by hand, on the real path: dead letters, positions, zones and retention.
+
+use std::collections::BTreeSet;
+
+use testbed::Tick;
+
+use crate::pipeline::Pipeline;
+use crate::positions::counts;
+use crate::program;
+use crate::worker::Worker;
+
+/// 2024-01-15T12:00:00Z.
+const NOON: i64 = 1_705_320_000_000_000;
+const HOUR: i64 = 3_600_000_000;
+
+/// Runs a command that must succeed; returns what it printed.
+async fn done(pipeline: &Pipeline, arguments: &[&str]) -> String {
+    let (code, text) = pipeline.ingest_command(arguments).await;
+    assert_eq!(code, 0, "{arguments:?}: {text}");
+    text
+}
+
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_shown_and_replayed_once_the_configuration_takes_them() {
+    // GIVEN a tick of today and one of three days ahead, which is a dead letter
+    let pipeline = Pipeline::with_partitions("command_letters", 1).await;
+    let now = chrono::Utc::now().timestamp_micros();
+    let ticks = [
+        Tick::new("A", now, 1, "10", "1"),
+        Tick::new("A", now + 72 * HOUR, 2, "11", "1"),
+    ];
+    pipeline.publish(&ticks).await;
+    let _worker = Worker::start(&pipeline, &[]);
+    pipeline.caught_up().await;
+
+    // WHEN they are listed THEN it is there, with its number, by which it is shown whole
+    let list = done(&pipeline, &["dead-letters", "list"]).await;
+    has(&list, &["offset 1 ", "time-out-of-range", "1 letters"]);
+    let id = list.split_whitespace().next().unwrap();
+    let show = done(&pipeline, &["dead-letters", "show", id]).await;
+    has(&show, &["command_letters [0] offset 1", r#""sequence":2"#]);
+
+    // WHEN it is replayed as it is THEN it stays, and the exit code says so
+    let replay = ["dead-letters", "replay", "--reason", "time-out-of-range"];
+    let (code, text) = pipeline.ingest_command(&replay).await;
+    assert_eq!(code, 1, "{text}");
+    has(&text, &["1 left: time-out-of-range"]);
+    assert_eq!(counts(&pipeline).await, [("A".to_owned(), 1)]);
+
+    // WHEN the configuration takes it THEN a dry run says what a replay does, and only that one does it
+    let url = pipeline.url_as("market_data_ingest");
+    let settings = [
+        pipeline.settings(&url).as_slice(),
+        &[("FDA_ACCEPT__AHEAD", "7days")],
+    ]
+    .concat();
+    let dry = [replay.as_slice(), &["--dry-run"]].concat();
+    for (arguments, stored) in [(&dry[..], 1), (&replay, 2), (&replay, 2)] {
+        let (code, text) = program::run(arguments, &settings).await;
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(
+            counts(&pipeline).await,
+            [("A".to_owned(), stored)],
+            "{text}"
+        );
+    }
+    has(
+        &done(&pipeline, &["dead-letters", "list"]).await,
+        &["0 letters"],
+    );
+    let (code, text) = pipeline.ingest_command(&["dead-letters", "show", id]).await;
+    assert_eq!(code, 1, "{text}");
+    pipeline.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_of_one_cluster_are_shown_and_reset_alone() {
+    // GIVEN positions of one topic in two clusters
+    let pipeline = Pipeline::with_partitions("command_offsets", 2).await;
+    for cluster in ["east", "west"] {
+        let insert = "insert into market_data.ingest_offsets (cluster_id, topic, \"partition\", next_offset) \
+             select $1, 'command_offsets', n, 7 from generate_series(0, 1) n";
+        sqlx::query(insert)
+            .bind(cluster)
+            .execute(pipeline.pool())
+            .await
+            .unwrap();
+    }
+    let reset = ["offsets", "reset", "--topic", "command_offsets"];
+    let left = async || done(&pipeline, &["offsets", "show"]).await;
+
+    // WHEN the cluster is not named THEN nothing is forgotten, and it is said why
+    let (code, text) = pipeline.ingest_command(&reset).await;
+    assert_eq!(code, 1, "{text}");
+    has(&text, &["--cluster", "Nothing was changed"]);
+    has(&left().await, &["4 partitions"]);
+
+    // WHEN it is named THEN its positions alone are shown, and forgotten
+    let east = done(&pipeline, &["offsets", "show", "--cluster", "east"]).await;
+    assert!(!east.contains("west"), "{east}");
+    let reset = [reset.as_slice(), &["--cluster", "east"]].concat();
+    done(&pipeline, &[&reset[..], &["--dry-run"]].concat()).await;
+    has(&left().await, &["4 partitions"]);
+    has(&done(&pipeline, &reset).await, &["2 positions forgotten"]);
+    let left = left().await;
+    assert!(left.contains("west") && !left.contains("east"), "{left}");
+}
+
+/// Start and volume of each daily candle that `api` answers.
+async fn days(pipeline: &Pipeline) -> Vec<String> {
+    let answer = pipeline
+        .get_json("/v1/candles/A?interval=1d&partial=include")
+        .await;
+    let candles = answer["candles"].as_array().unwrap();
+    candles
+        .iter()
+        .map(|day| format!("{} {}", day["open_time"], day["volume"]))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_zone_shows_readers_the_old_days_or_the_new_ones() {
+    // GIVEN two hundred days of a symbol in UTC, and an api that answers with them
+    let pipeline = Pipeline::with_partitions("command_zone", 1).await;
+    let ticks: Vec<Tick> = (0..2_400)
+        .map(|n| Tick::new("A", NOON + 2 * HOUR * n, n, "10", "1"))
+        .collect();
+    pipeline.publish(&ticks).await;
+    let _worker = Worker::start(&pipeline, &[]);
+    pipeline.caught_up().await;
+    let before = days(&pipeline).await;
+    let set = ["symbols", "set", "A", "--timezone", "America/New_York"];
+    let dry = done(&pipeline, &[&set[..], &["--dry-run"]].concat()).await;
+    has(&dry, &["would be moved from UTC", "nothing was changed"]);
+    assert_eq!(days(&pipeline).await, before);
+
+    // WHEN its zone changes while it is read
+    let (setting, reading) = (done(&pipeline, &set), async {
+        let mut seen = BTreeSet::from([days(&pipeline).await]);
+        while seen.len() < 2 {
+            seen.insert(days(&pipeline).await);
+        }
+        seen
+    });
+    let (text, seen) = tokio::time::timeout(crate::pipeline::PATIENCE, async {
+        tokio::join!(setting, reading)
+    })
+    .await
+    .unwrap();
+
+    // THEN each answer was the days of one zone or of the other
+    has(&text, &["moved from UTC to America/New_York"]);
+    let after = days(&pipeline).await;
+    assert_ne!(before, after);
+    assert_eq!(seen, BTreeSet::from([before, after.clone()]));
+    assert!(after[1].contains("T05:00:00Z"), "{after:?}");
+    has(
+        &done(&pipeline, &["symbols", "list"]).await,
+        &["A  America/New_York", "1 symbols"],
+    );
+    pipeline.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_ticks_are_deleted_and_reading_the_topic_again_brings_none_back() {
+    // GIVEN ten days of ticks of two symbols
+    let pipeline = Pipeline::with_partitions("command_retain", 1).await;
+    let ticks: Vec<Tick> = (0..240)
+        .flat_map(|n| ["A", "B"].map(|symbol| Tick::new(symbol, NOON + HOUR * n, n, "10", "1")))
+        .collect();
+    pipeline.publish(&ticks).await;
+    let mut worker = Worker::start(&pipeline, &[]);
+    pipeline.caught_up().await;
+    let all = days(&pipeline).await;
+
+    // WHEN those of A before the 20th are deleted, after a dry run
+    let retain = [
+        "ticks",
+        "retain",
+        "--older-than",
+        "2024-01-20T10:00:00Z",
+        "--symbol",
+        "A",
+    ];
+    let dry = done(&pipeline, &[&retain[..], &["--dry-run"]].concat()).await;
+    has(&dry, &["108 ticks would be deleted", "nothing was changed"]);
+    let text = done(&pipeline, &retain).await;
+    has(&text, &["A: 108 ticks deleted before 2024-01-20T00:00:00Z"]);
+    // THEN they are gone, B's are not, and the candles are what they were
+    let kept = [("A".to_owned(), 132), ("B".to_owned(), 240)];
+    assert_eq!(counts(&pipeline).await, kept);
+    assert_eq!(days(&pipeline).await, all);
+    pipeline.verify().await;
+
+    // WHEN the topic is read again
+    worker.stops().await;
+    done(
+        &pipeline,
+        &["offsets", "reset", "--topic", pipeline.topic()],
+    )
+    .await;
+    let _worker = Worker::start(&pipeline, &[]);
+    pipeline.caught_up().await;
+    // THEN none comes back: each is a dead letter
+    assert_eq!(counts(&pipeline).await, kept);
+    let list = done(&pipeline, &["dead-letters", "list", "--limit", "0"]).await;
+    has(&list, &["108 of command_retain: below-floor"]);
+
+    // WHEN candles go THEN only A's do, and no days
+    let candles = ["candles", "retain", "--older-than", "2024-02-01"];
+    let text = done(&pipeline, &candles).await;
+    has(
+        &text,
+        &[
+            "A: 108 candles_1m deleted",
+            "A: 108 candles_1h deleted",
+            "1 symbols keep all",
+        ],
+    );
+    assert_eq!(days(&pipeline).await, all);
+    pipeline.verify().await;
+
+    // AND what makes no sense is refused
+    for wrong in ["2999-01-01", "soon"] {
+        let (code, text) = pipeline
+            .ingest_command(&["ticks", "retain", "--older-than", wrong])
+            .await;
+        assert_eq!(code, 2, "{text}");
+    }
+}
