@@ -20,6 +20,8 @@ pub struct IngestConfig {
     pub accept: AcceptConfig,
     /// When a batch is written.
     pub batch: BatchConfig,
+    /// When bad messages stop the worker.
+    pub poison: PoisonConfig,
     /// Work in the background.
     pub upkeep: UpkeepConfig,
     /// Metrics and probes.
@@ -40,6 +42,7 @@ impl Default for IngestConfig {
             database: DatabaseConfig::default(),
             accept: AcceptConfig::default(),
             batch: BatchConfig::default(),
+            poison: PoisonConfig::default(),
             upkeep: UpkeepConfig::default(),
             admin: AdminConfig {
                 listen: ([127, 0, 0, 1], 9101).into(),
@@ -167,6 +170,10 @@ pub struct KafkaConfig {
     /// Time without a heartbeat after which the broker gives this worker's partitions away.
     #[serde(with = "humantime_serde")]
     pub session_timeout: Duration,
+    /// Longest time between two polls; a worker that exceeds it leaves its group. It polls on through any
+    /// outage, several times a second.
+    #[serde(with = "humantime_serde")]
+    pub max_poll_interval: Duration,
     /// Memory for messages fetched ahead, in KiB.
     pub prefetch_kib: u32,
 }
@@ -198,6 +205,7 @@ impl Default for KafkaConfig {
             sasl_username: String::new(),
             sasl_password: Password::default(),
             session_timeout: Duration::from_secs(30),
+            max_poll_interval: Duration::from_mins(5),
             // librdkafka's own record of a small message is several times the message.
             prefetch_kib: 4 * 1024,
         }
@@ -257,6 +265,29 @@ impl Default for BatchConfig {
             max_messages: 25_000,
             max_bytes: 16 * 1024 * 1024,
             linger: Duration::from_millis(20),
+        }
+    }
+}
+
+/// When too many bad messages stop the worker, instead of becoming dead letters one and all.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoisonConfig {
+    /// Messages of this time count.
+    #[serde(with = "humantime_serde")]
+    pub window: Duration,
+    /// So many bad messages at least, before their share counts.
+    pub min_count: u64,
+    /// The largest share of bad messages, 0 to 1; 1: the worker never stops for it.
+    pub max_share: f64,
+}
+
+impl Default for PoisonConfig {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_mins(5),
+            min_count: 1000,
+            max_share: 0.5,
         }
     }
 }
@@ -344,6 +375,16 @@ impl Validate for IngestConfig {
         require(
             (Duration::from_secs(6)..=Duration::from_mins(5)).contains(&kafka.session_timeout),
             "kafka.session_timeout must be 6s to 300s: brokers accept no other by default",
+        );
+        require(
+            (kafka.session_timeout..=Duration::from_hours(24)).contains(&kafka.max_poll_interval),
+            "kafka.max_poll_interval must be kafka.session_timeout to 24h",
+        );
+        require(
+            (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&self.poison.window)
+                && self.poison.min_count >= 1
+                && (0.0..=1.0).contains(&self.poison.max_share),
+            "poison.window must be 1s to 24h, poison.min_count at least 1, poison.max_share 0 to 1",
         );
         require(
             (1..=500_000).contains(&self.batch.max_messages),

@@ -4,6 +4,7 @@
 //! consumer, `writer` the database; `upkeep` works in the background.
 
 pub mod batch;
+pub mod breaker;
 pub mod command;
 pub mod config;
 pub mod consume;
@@ -92,6 +93,7 @@ pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Resul
     let mut writer = Writer::new(
         database.clone(),
         cluster.clone(),
+        config.poison,
         metrics.clone(),
         health.clone(),
         abandon.clone(),

@@ -4,7 +4,7 @@
 //! database refuses is halved until the message at fault is alone, and that one becomes a dead letter.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::database::{Database, explain, sqlstate};
 use common::telemetry::traces;
@@ -12,12 +12,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, warn};
 
 use crate::batch::{Batch, Span, TopicPartition};
+use crate::breaker::{Breaker, Counts};
+use crate::config::PoisonConfig;
 use crate::dead_letter::{Fault, Reason};
 use crate::failure::{Class, backoff, class};
 use crate::health::Health;
 use crate::metrics::{Metrics, cause};
 use crate::store::{positions, sessions};
 use crate::transaction::{Known, Outcome, TransactionError, store};
+
+/// How long it may take to look for frozen sessions, and to end them.
+const END_FROZEN: Duration = Duration::from_secs(30);
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Writer {
     database: Database,
     cluster: String,
     known: Known,
+    breaker: Breaker,
+    poison: PoisonConfig,
     metrics: Metrics,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -50,6 +57,7 @@ impl Writer {
     pub fn new(
         database: Database,
         cluster: String,
+        poison: PoisonConfig,
         metrics: Metrics,
         health: Arc<Health>,
         stop: CancellationToken,
@@ -58,6 +66,8 @@ impl Writer {
             database,
             cluster,
             known: Known::default(),
+            breaker: Breaker::new(poison),
+            poison,
             metrics,
             health,
             stop,
@@ -76,12 +86,25 @@ impl Writer {
             .iter()
             .map(|(index, span)| (batch.partitions[usize::from(*index)].clone(), span.clone()))
             .collect();
+        // What could not be decoded is known before it is stored: a batch that is too bad stays in Kafka.
+        let known = Counts {
+            messages: batch.len() as u64,
+            poison: batch.letters.len() as u64,
+        };
+        let example = example(&batch);
+        if let Some(verdict) = self.too_much_poison(known, example.as_deref()) {
+            return verdict;
+        }
         let _storing = self.metrics.pending.storing(&batch);
         // A stack, first half on top: halves are stored in order of offsets.
         let mut pending = vec![batch];
         while let Some(batch) = pending.pop() {
             match self.write_whole(&batch).await {
-                Whole::Stored => {}
+                Whole::Stored => {
+                    if let Some(verdict) = self.too_much_poison(Counts::default(), None) {
+                        return verdict;
+                    }
+                }
                 Whole::Refused(error) if batch.records.len() == 1 => {
                     warn!(%error, "the database refuses a message; it becomes a dead letter");
                     pending.push(batch.into_letters(&Fault {
@@ -104,6 +127,20 @@ impl Writer {
         Verdict::Stored(positions)
     }
 
+    /// The end of the worker, when too much of what it was sent is poison, `next` included.
+    fn too_much_poison(&mut self, next: Counts, example: Option<&str>) -> Option<Verdict> {
+        let PoisonConfig {
+            window, max_share, ..
+        } = self.poison;
+        let Counts { messages, poison } = self.breaker.trips(Instant::now(), next)?;
+        let example = example.map_or_else(String::new, |example| format!(", such as {example}"));
+        Some(Verdict::Fatal(format!(
+            "{poison} of {messages} messages of the last {window:?} are no ticks{example}: more than poison.max_share, \
+             {max_share}. The topic is not drained into the dead letters: see `ingest dead-letters list` and \
+             docs/dead-letters.md, mend the producer or kafka.format, or raise poison.max_share (1: never stop)"
+        )))
+    }
+
     /// Stores a batch as a whole, however long that takes.
     async fn write_whole(&mut self, batch: &Batch) -> Whole {
         let mut attempt = 0;
@@ -111,7 +148,10 @@ impl Writer {
         let mut unanswered = None;
         loop {
             let begun = Instant::now();
-            let error = match store(&self.database, &self.cluster, &mut self.known, batch).await {
+            self.health.storing();
+            let stored = store(&self.database, &self.cluster, &mut self.known, batch).await;
+            self.health.storing_ended(stored.is_ok());
+            let error = match stored {
                 Ok(mut outcome) => {
                     if outcome.already_stored
                         && let Some(earlier) = unanswered.take()
@@ -175,13 +215,27 @@ impl Writer {
     /// Ends the session of a worker that holds a position of the batch, or else of any that stands
     /// still inside a transaction: it may hold a symbol that the batch needs.
     async fn end_frozen(&self, batch: &Batch) -> sqlx::Result<bool> {
-        Ok(
-            positions::end_frozen_holder(&self.database, &self.cluster, batch).await?
-                || sessions::end_frozen(&self.database).await?,
-        )
+        let end = async {
+            Ok(
+                positions::end_frozen_holder(&self.database, &self.cluster, batch).await?
+                    || sessions::end_frozen(&self.database).await?,
+            )
+        };
+        // A server that is cut off would never answer.
+        tokio::time::timeout(END_FROZEN, end)
+            .await
+            .unwrap_or_else(|_| Err(self.database.timed_out()))
     }
 
-    fn count(&self, batch: &Batch, outcome: &Outcome) {
+    fn count(&mut self, batch: &Batch, outcome: &Outcome) {
+        let old = Reason::BelowFloor.as_str();
+        let bad = |(reason, _): &(&&str, &u64)| **reason != old;
+        let poison = outcome.letters.iter().filter(bad).map(|(_, number)| number);
+        let counts = Counts {
+            messages: batch.len() as u64,
+            poison: poison.sum(),
+        };
+        self.breaker.count(Instant::now(), counts);
         let count = |label: &str, number: u64| {
             self.metrics
                 .messages
@@ -211,6 +265,18 @@ impl Writer {
             count("dead_letter", *number);
         }
     }
+}
+
+/// The first message of a batch that could not be decoded, in a few words.
+fn example(batch: &Batch) -> Option<String> {
+    let letter = batch.letters.first()?;
+    let TopicPartition { topic, partition } =
+        &batch.partitions[usize::from(letter.source.partition)];
+    let (offset, reason) = (letter.source.offset, letter.fault.reason.as_str());
+    Some(format!(
+        "{topic} [{partition}] offset {offset} ({reason}: {})",
+        letter.fault.detail
+    ))
 }
 
 enum Whole {

@@ -19,6 +19,10 @@ use crate::store::positions::{self, Position};
 /// How long Kafka may take to say where a partition begins and ends.
 const WATERMARKS: Duration = Duration::from_secs(2);
 
+/// How long the database may take to say where they stand: the loop does not poll meanwhile, and a
+/// server that is cut off never answers.
+const READ: Duration = Duration::from_secs(30);
+
 /// What the group has decided.
 #[derive(Debug)]
 pub(super) enum Assigned {
@@ -55,12 +59,13 @@ pub(super) fn positions(
 ) -> Result<Vec<Stored>, PositionError> {
     let read = links.runtime.block_on(async {
         tokio::select! {
-            read = positions::read(&links.database, &links.cluster, partitions) => Some(read),
+            read = tokio::time::timeout(READ, positions::read(&links.database, &links.cluster, partitions)) => Some(read),
             () = links.stop.cancelled() => None,
         }
     });
     let mut stored = read
         .ok_or(PositionError::Stopped)?
+        .map_err(|_| PositionError::Database(explain(&links.database.timed_out())))?
         .map_err(|error| match class(&error) {
             Class::Transient => PositionError::Database(explain(&error)),
             _ => PositionError::Fatal(format!("database: {}", explain(&error))),

@@ -28,6 +28,10 @@ pub(crate) fn client_config(kafka: &KafkaConfig) -> ClientConfig {
             "session.timeout.ms",
             kafka.session_timeout.as_millis().to_string(),
         )
+        .set(
+            "max.poll.interval.ms",
+            kafka.max_poll_interval.as_millis().to_string(),
+        )
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

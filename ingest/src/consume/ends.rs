@@ -36,7 +36,9 @@ impl Consume<'_> {
 
     pub(super) fn show_lag(&mut self) {
         let (context, metrics) = (self.consumer.context(), &self.links.metrics);
-        metrics.lag.set(context.lag(self.partitions.positions()));
+        let lag = context.lag(self.partitions.positions());
+        metrics.lag.set(lag);
+        self.links.health.lags(lag);
         if self.shown.elapsed() >= SHOW_POSITIONS {
             self.shown = Instant::now();
             let positions = self.partitions.positions();

@@ -2,12 +2,24 @@
 
 use std::sync::Arc;
 
+use ingest::config::PoisonConfig;
 use ingest::health::Health;
 use ingest::metrics::Metrics;
 use ingest::writer::{Verdict, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{Database, MINUTES, VERSIONS, batch, tick};
+
+fn writer(db: &Database, metrics: Metrics) -> Writer {
+    Writer::new(
+        db.sessions.clone(),
+        "cluster".into(),
+        PoisonConfig::default(),
+        metrics,
+        Arc::new(Health::default()),
+        CancellationToken::new(),
+    )
+}
 
 #[tokio::test]
 async fn the_refused_message_is_found_among_the_good_ones() {
@@ -33,13 +45,7 @@ async fn the_refused_message_is_found_among_the_good_ones() {
         ingest::store::positions::read(&db.sessions, "cluster", &whole.partitions)
             .await
             .unwrap();
-        let mut writer = Writer::new(
-            db.sessions.clone(),
-            "cluster".into(),
-            Metrics::new().unwrap(),
-            Arc::new(Health::default()),
-            CancellationToken::new(),
-        );
+        let mut writer = writer(&db, Metrics::new().unwrap());
 
         // WHEN the batch is written
         let verdict = writer.write(whole).await;
@@ -58,5 +64,42 @@ async fn the_refused_message_is_found_among_the_good_ones() {
             ["40 39"]
         );
         assert!(db.differences().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn one_refused_message_of_many_is_found_in_twice_log2_transactions() {
+    for version in VERSIONS {
+        // GIVEN a batch of 1024 ticks, of which the database refuses one
+        let db = Database::new(version).await;
+        sqlx::query("alter table candles_1m add check (high < 1000000)")
+            .execute(&db.owner)
+            .await
+            .unwrap();
+        let ticks: Vec<_> = (0..1024_i64)
+            .map(|n| {
+                let time = format!("2024-03-04T{:02}:{:02}:00Z", n / 60, n % 60);
+                let price = if n == 700 { "1000000" } else { "10" };
+                ("A", tick(&time, n, price, "1"))
+            })
+            .collect();
+        let whole = batch(0, &ticks);
+        ingest::store::positions::read(&db.sessions, "cluster", &whole.partitions)
+            .await
+            .unwrap();
+        let metrics = Metrics::new().unwrap();
+
+        // WHEN it is written
+        let verdict = writer(&db, metrics.clone()).write(whole).await;
+
+        // THEN it was halved ten times, and each half that was good, and the letter, stored once
+        assert!(matches!(verdict, Verdict::Stored(_)), "{version}");
+        let stored = metrics.batch_seconds.get_sample_count();
+        assert_eq!((metrics.halved.get(), stored), (10, 11), "{version}");
+        assert_eq!(db.rows(MINUTES).await.len(), 1023);
+        assert_eq!(
+            db.rows("select \"offset\"::text from dead_letters").await,
+            ["700"]
+        );
     }
 }
