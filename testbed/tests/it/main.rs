@@ -4,6 +4,7 @@
 
 mod api;
 mod avro;
+mod backfill;
 mod clients;
 mod commands;
 mod configuration;
