@@ -20,6 +20,9 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 /// The versions that every test of SQL runs on.
 pub(crate) const VERSIONS: [&str; 2] = [NEWEST, OLDEST];
 
+/// The address of a database for a role.
+pub(crate) type UrlOf = Box<dyn Fn(&str) -> String + Send + Sync>;
+
 /// A migrated database of its own, as `ingest` uses it.
 pub(crate) struct Database {
     /// As the role of `ingest`.
@@ -29,7 +32,7 @@ pub(crate) struct Database {
     /// As a superuser.
     pub(crate) owner: PgPool,
     /// Its address for a role.
-    pub(crate) url_of: Box<dyn Fn(&str) -> String + Send + Sync>,
+    pub(crate) url_of: UrlOf,
     /// What the worker that stores knows.
     pub(crate) known: tokio::sync::Mutex<Known>,
     next: tokio::sync::Mutex<i64>,
@@ -58,6 +61,15 @@ pub(crate) fn done(turn: &ingest::upkeep::Turn) -> u64 {
 
 impl Database {
     pub(crate) async fn new(version: &str) -> Self {
+        Self::copy(version, TEMPLATE).await.0
+    }
+
+    /// A database without a schema, and its address for the superuser.
+    pub(crate) async fn empty(version: &str) -> (Self, String) {
+        Self::copy(version, "template0").await
+    }
+
+    async fn copy(version: &str, template: &str) -> (Self, String) {
         let slot = VERSIONS.iter().position(|known| *known == version).unwrap();
         let server = SERVERS[slot]
             .get_or_init(async || {
@@ -71,21 +83,25 @@ impl Database {
         let mut postgres = PgConnection::connect(&server.url("postgres"))
             .await
             .unwrap();
-        let copy = format!("create database {name} template {TEMPLATE}");
+        let copy = format!("create database {name} template {template}");
         sqlx::query(AssertSqlSafe(copy))
             .execute(&mut postgres)
             .await
             .unwrap();
         postgres.close().await.unwrap();
         let url = server.url(&name);
-        let url_of: Box<dyn Fn(&str) -> String + Send + Sync> =
-            Box::new(move |role| server.url_as(role, &name));
+        let url_of: UrlOf = Box::new(move |role| server.url_as(role, &name));
+        (Self::of(&url, url_of), url)
+    }
+
+    /// A database at `url`, the superuser's.
+    pub(crate) fn of(url: &str, url_of: UrlOf) -> Self {
         let ingest = config(&url_of("market_data_ingest"));
         let sessions = database::Database::new(&ingest, "ingest").unwrap();
         Self {
             pool: sessions.pool().clone(),
             sessions,
-            owner: pool(&url, "owner"),
+            owner: pool(url, "owner"),
             url_of,
             known: tokio::sync::Mutex::default(),
             next: tokio::sync::Mutex::new(0),

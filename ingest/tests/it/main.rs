@@ -16,5 +16,6 @@ mod repair;
 mod replay;
 mod retention;
 mod roles;
+mod upgrade;
 mod views;
 mod zones;
