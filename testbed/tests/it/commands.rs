@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use testbed::Tick;
+use testbed::{Encoding, Tick};
 
+use crate::avro;
 use crate::pipeline::Pipeline;
 use crate::positions::counts;
 use crate::program;
@@ -77,6 +78,43 @@ async fn dead_letters_are_listed_shown_and_replayed_once_the_configuration_takes
     let (code, text) = pipeline.ingest_command(&["dead-letters", "show", id]).await;
     assert_eq!(code, 1, "{text}");
     pipeline.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_in_avro_are_replayed_by_their_writers_schema() {
+    // GIVEN a tick in Avro of three days ahead, which is a dead letter, and what no schema can read
+    let registry = avro::registry().await;
+    let pipeline = Pipeline::with_partitions("command_avro", 1).await;
+    let subject = "command_avro-value";
+    let schema_id = registry
+        .register(subject, testbed::avro::SCHEMA)
+        .await
+        .unwrap();
+    let ahead = chrono::Utc::now().timestamp_micros() + 72 * HOUR;
+    let tick = Tick::new("A", ahead, 1, "95.455002", "100");
+    let good = Encoding::Avro { schema_id }.encode(&tick).unwrap();
+    let publisher = pipeline.publisher().await;
+    for payload in [&good[..], b"garbage"] {
+        publisher.send_raw(Some(b"A"), Some(payload), None).unwrap();
+    }
+    publisher.settle().await.unwrap();
+    let (url, registry_url) = (pipeline.url_as("market_data_ingest"), registry.url());
+    let format = [
+        ("FDA_KAFKA__FORMAT", "avro"),
+        ("FDA_KAFKA__SCHEMA_REGISTRY_URL", registry_url.as_str()),
+    ];
+    let _worker = Worker::start(&pipeline, &format);
+    pipeline.caught_up().await;
+    assert_eq!(counts(&pipeline).await, []);
+
+    // WHEN they are replayed with a configuration that takes the tick
+    let ahead = [("FDA_ACCEPT__AHEAD", "7days")];
+    let settings = [&pipeline.settings(&url)[..], &format, &ahead].concat();
+    let (code, text) = program::run(&["dead-letters", "replay"], &settings).await;
+    // THEN it is stored, and the other one stays what it was
+    assert_eq!(code, 1, "{text}");
+    has(&text, &["1 letters stored", "1 left: not-avro"]);
+    assert_eq!(counts(&pipeline).await, [("A".to_owned(), 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
