@@ -65,6 +65,10 @@ async fn every_damage_is_found_and_repaired_to_what_the_ticks_say() {
         };
         let sound = rows().await;
         assert!(db.differences().await.is_empty(), "{version}");
+        // Within ten seconds an hour is not noted again.
+        let earlier =
+            "update market_data.changed_hours set updated_at = updated_at - interval '1 minute'";
+        damage(&db, earlier).await;
         for sql in DAMAGE {
             // GIVEN one kind of damage
             damage(&db, sql).await;

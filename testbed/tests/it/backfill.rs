@@ -133,7 +133,7 @@ async fn a_backfill_of_years_does_not_starve_live_ticks_and_is_exact() {
     .unwrap();
     let unnoted = "select count(*) from market_data.candles_1h c join market_data.symbols s on s.id = c.symbol_id \
          where s.symbol like 'OLD.%' and not exists (select from market_data.changed_hours h \
-             where h.symbol_id = c.symbol_id and h.hour = c.open_time and h.updated_at >= c.updated_at)";
+             where h.symbol_id = c.symbol_id and h.hour = c.open_time and h.updated_at >= c.updated_at - interval '10 seconds')";
     assert_eq!(number(&pipeline, unnoted).await, 0);
     let days = number(
         &pipeline,
