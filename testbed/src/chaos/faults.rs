@@ -157,6 +157,20 @@ async fn a_while(world: &mut World, least: u64, most: u64) {
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
 }
 
+/// Starts one of the workers, drawn, without work in the background: each of its COMMITs is that of a batch.
+async fn worker_of_batches(world: &mut World) -> Result<usize> {
+    let number = some_worker(world);
+    let worker = &mut world.workers[number];
+    worker.stop()?;
+    worker.start(&[
+        ("FDA_UPKEEP__MERGE_INTERVAL", "1h".into()),
+        ("FDA_UPKEEP__REFRESH_INTERVAL", "1h".into()),
+    ])?;
+    worker.ready().await?;
+    world.recovered().await?;
+    Ok(number)
+}
+
 /// One of the workers, drawn.
 fn some_worker(world: &mut World) -> usize {
     world.random.random_range(0..world.workers.len())

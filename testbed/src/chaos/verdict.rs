@@ -38,11 +38,8 @@ impl Verdict {
         self.compared
             .push((prefix.trim_end().to_owned(), expected.len()));
         for (what, lines) in [
-            (
-                "is missing",
-                expected.difference(&found).collect::<Vec<_>>(),
-            ),
-            ("should not be there", found.difference(&expected).collect()),
+            ("missing", expected.difference(&found).collect::<Vec<_>>()),
+            ("too many", found.difference(&expected).collect()),
         ] {
             if lines.is_empty() {
                 continue;
@@ -53,7 +50,7 @@ impl Verdict {
                 .map(|line| format!("    {line}"))
                 .collect();
             self.differences.push(format!(
-                "{} lines {what}, such as\n{}",
+                "{what}: {} lines, such as\n{}",
                 lines.len(),
                 some.join("\n")
             ));

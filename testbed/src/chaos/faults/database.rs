@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use sqlx::AssertSqlSafe;
 
-use super::{a_while, some_worker};
+use super::{a_while, some_worker, worker_of_batches};
 use crate::chaos::proxy::Mode;
 use crate::chaos::world::{PATIENCE, World, log_says};
 use crate::eventually;
@@ -109,7 +109,7 @@ pub(super) async fn disk_full(world: &mut World) -> Result<String> {
 
 /// The connection is cut when the server has committed, before the worker hears of it.
 pub(super) async fn commit_answer_lost(world: &mut World) -> Result<String> {
-    let number = some_worker(world);
+    let number = worker_of_batches(world).await?;
     for time in 1..=3_u64 {
         let proxy = &world.workers[number].proxy;
         let before = proxy.counts().lost.load(Ordering::Relaxed);
@@ -126,9 +126,12 @@ pub(super) async fn commit_answer_lost(world: &mut World) -> Result<String> {
         proxy.set(Mode::Pass);
         lost?;
     }
+    let worker = &mut world.workers[number];
+    worker.stop()?;
+    worker.start(&[])?;
     Ok(format!(
         "the proxy of {} saw three COMMITs answered and cut the connections instead of telling",
-        world.workers[number].name
+        worker.name
     ))
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-use super::{a_while, some_worker};
+use super::{a_while, some_worker, worker_of_batches};
 use crate::chaos::proxy::Mode;
 use crate::chaos::world::{PATIENCE, World};
 use crate::eventually;
@@ -27,7 +27,7 @@ pub(super) async fn killed(world: &mut World) -> Result<String> {
 
 /// `kill -9` between a COMMIT and its answer.
 pub(super) async fn killed_in_commit(world: &mut World) -> Result<String> {
-    let number = some_worker(world);
+    let number = worker_of_batches(world).await?;
     kept(world, number, Mode::KeepAnswer).await?;
     let worker = &mut world.workers[number];
     let proof = worker.kill9()?;
@@ -82,7 +82,7 @@ pub(super) async fn frozen(world: &mut World) -> Result<String> {
 
 /// SIGSTOP inside a transaction, all of it written and not committed: a successor ends its session, and the zombie fails.
 pub(super) async fn frozen_in_transaction(world: &mut World) -> Result<String> {
-    let number = some_worker(world);
+    let number = worker_of_batches(world).await?;
     let marks = world.marks();
     let fenced = world.workers[number].metric(FENCED).await?;
     kept(world, number, Mode::KeepCommit).await?;
@@ -107,6 +107,10 @@ pub(super) async fn frozen_in_transaction(world: &mut World) -> Result<String> {
         }
     });
     refused.await?;
+    let worker = &mut world.workers[number];
+    worker.stop()?;
+    worker.start(&[])?;
+    let worker = &world.workers[number];
     Ok(format!(
         "{} ended the session of {}, which was frozen before its COMMIT; all was stored after {:.1} s, and the zombie failed at the fence",
         world.workers[by].name,
