@@ -301,9 +301,10 @@ async fn a_refresh_does_not_wait_for_a_worker_that_marks_its_period() {
     }
 }
 
+const CROWD: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
+
 /// Ticks of which some correct, cancel or repeat others; the same symbols and minutes come again and again.
 fn crowded(random: &mut StdRng) -> Vec<(&'static str, Tick)> {
-    const SYMBOLS: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
     let message = |random: &mut StdRng| {
         let sequence = random.random_range(0..40_i64);
         let time = format!("202{}-03-04T10:{:02}:00Z", sequence % 2, sequence % 5);
@@ -316,7 +317,7 @@ fn crowded(random: &mut StdRng) -> Vec<(&'static str, Tick)> {
             cancelled: random.random_bool(0.1),
             ..plain
         };
-        (SYMBOLS[random.random_range(0..SYMBOLS.len())], tick)
+        (CROWD[random.random_range(0..CROWD.len())], tick)
     };
     let mut batch: Vec<_> = (0..30).map(|_| message(random)).collect();
     batch.shuffle(random);
@@ -327,11 +328,18 @@ fn crowded(random: &mut StdRng) -> Vec<(&'static str, Tick)> {
 async fn workers_merges_and_refreshes_in_a_crowd_do_not_deadlock() {
     const WORKERS: u64 = 4;
     for (version, batches) in VERSIONS.into_iter().zip([60, 20]) {
-        // GIVEN workers whose batches have symbols, buckets and periods in common
+        // GIVEN symbols with small blocks, and workers whose batches have symbols, buckets and periods in common
         let db = Database::new(version).await;
+        let mut sent = Vec::new();
+        for n in 0..10 {
+            let early = tick(&format!("2019-03-04T10:{n:02}:00Z"), 1000 + n, "5", "1");
+            let batch = CROWD.map(|symbol| (symbol, early));
+            db.store(&batch).await;
+            sent.extend(batch);
+        }
         let mut workers = JoinSet::new();
         for number in 0..WORKERS {
-            let mut worker = db.worker(PASSING, i32::try_from(number).unwrap());
+            let mut worker = db.worker(PASSING, i32::try_from(number + 1).unwrap());
             let mut random = StdRng::seed_from_u64(number);
             workers.spawn(async move {
                 let mut sent = Vec::new();
@@ -351,7 +359,6 @@ async fn workers_merges_and_refreshes_in_a_crowd_do_not_deadlock() {
             db.worker(PASSING, 0).sessions,
         );
         let (mut merged, mut refreshed) = (0, 0);
-        let mut sent = Vec::new();
         while !workers.is_empty() {
             tokio::select! {
                 ticks = workers.join_next() => sent.extend(ticks.unwrap().unwrap()),
