@@ -17,6 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 use tower_http::cors::CorsLayer;
+use utoipa::openapi::path::Operation;
 
 use crate::config::ApiConfig;
 use crate::format::Format;
@@ -25,7 +26,8 @@ use crate::metrics::Metrics;
 use crate::problem::ApiError;
 use crate::store::Store;
 use crate::{
-    caching, candles, cors, guard, healthcheck, limits, observe, symbols, ticks, time_series,
+    caching, candles, cors, guard, healthcheck, latest, limits, observe, openapi, symbols, ticks,
+    time_series,
 };
 
 /// What is shorter does not shrink by as much as the headers grow.
@@ -37,6 +39,8 @@ pub struct App {
     pub(crate) store: Store,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Arc<Limits>,
+    /// The contract, as JSON.
+    pub(crate) document: Arc<str>,
     /// One for each request that may be under way, when their number has a cap.
     pub(crate) turns: Option<Arc<Semaphore>>,
     pub(crate) cors: Option<CorsLayer>,
@@ -45,19 +49,31 @@ pub struct App {
     pub(crate) exports: Arc<Semaphore>,
 }
 
+/// How often a statement looks whether its client is still there.
+const CHECK_CLIENT: (&str, &str) = ("client_connection_check_interval", "1s");
+
 /// The path that asks for nothing but whether the database answers.
 pub(crate) const HEALTHCHECK: &str = "/_healthcheck";
 
-/// All public paths.
-fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
-    vec![
-        (HEALTHCHECK, get(healthcheck::get)),
-        ("/stocks/time-series/{symbol}", get(time_series::get)),
-        ("/v1/candles/{symbol}", get(candles::get)),
-        ("/v1/limits", get(limits::get)),
-        ("/v1/symbols", get(symbols::list)),
-        ("/v1/symbols/{symbol}", get(symbols::get)),
-        ("/v1/ticks/{symbol}", get(ticks::get)),
+/// A public path, what answers it, and what the contract says of it.
+type Route = (&'static str, MethodRouter<App>, fn(&Limits) -> Operation);
+
+/// All public paths but the page at `/docs`.
+fn routes() -> [Route; 9] {
+    [
+        (HEALTHCHECK, get(healthcheck::get), openapi::health),
+        (
+            "/stocks/time-series/{symbol}",
+            get(time_series::get),
+            openapi::time_series,
+        ),
+        ("/v1/candles/{symbol}", get(candles::get), openapi::candles),
+        ("/v1/latest", get(latest::get), openapi::latest),
+        ("/v1/limits", get(limits::get), openapi::limits),
+        ("/v1/symbols", get(symbols::list), openapi::symbols),
+        ("/v1/symbols/{symbol}", get(symbols::get), openapi::symbol),
+        ("/v1/ticks/{symbol}", get(ticks::get), openapi::ticks),
+        (openapi::PATH, get(openapi::get), openapi::contract),
     ]
 }
 
@@ -76,12 +92,17 @@ impl App {
             statement_timeout,
             ..config.database.clone()
         };
-        let sessions = Database::new(&database, "api").context("database.url")?;
+        let session = common::database::options(&database, "api").context("database.url")?;
+        let sessions = Database::of(&database, session.options([CHECK_CLIENT]));
         let turns = config.limits.max_concurrent;
+        let limits = Limits::of(config, statement_timeout);
+        let operations = routes().map(|(path, _, operation)| (path, operation(&limits)));
+        let document = openapi::document(operations).to_json()?;
         Ok(Self {
             metrics: Metrics::new(sessions.pool().clone(), database.max_connections),
             store: Store::new(sessions),
-            limits: Arc::new(Limits::of(config, statement_timeout)),
+            limits: Arc::new(limits),
+            document: document.into(),
             turns: turns.map(|turns| Arc::new(Semaphore::new(turns as usize))),
             cors: cors::layer(&config.http.cors_origins).map_err(anyhow::Error::msg)?,
             correction_horizon: config.http.correction_horizon,
@@ -96,9 +117,10 @@ impl App {
     pub fn router(&self) -> Router {
         let routes = routes()
             .into_iter()
-            .fold(Router::new(), |router, (path, methods)| {
+            .fold(Router::new(), |router, (path, methods, _)| {
                 router.route(path, methods)
             })
+            .merge(openapi::page())
             .fallback(async || ApiError::NotFound)
             .layer(CatchPanicLayer::new())
             .layer(compression())

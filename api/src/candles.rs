@@ -4,16 +4,24 @@ mod answer;
 mod columns;
 mod fold;
 mod page;
+mod pieces;
 mod query;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
+use common::calendar::Bucket;
 
+use self::columns::Columns;
+use self::fold::Row;
 use self::query::Query;
 use crate::app::App;
+use crate::format::Format;
+use crate::output::Output;
 use crate::problem::ApiError;
+use crate::store::{Part, Symbol};
+use crate::table::{self, Envelope, Kind, Spelling, Times};
 
 pub(crate) async fn get(
     State(app): State<App>,
@@ -29,4 +37,41 @@ pub(crate) async fn get(
         return Err(ApiError::UnknownSymbol(name));
     };
     answer::answer(&app, query, symbol, snapshot, &uri, &headers).await
+}
+
+/// The names of all parameters of the query.
+pub(crate) fn parameters() -> Vec<&'static str> {
+    [&query::NAMES[..], &Output::NAMES].concat()
+}
+
+/// The columns of a row.
+pub(crate) fn columns() -> Vec<(&'static str, Kind)> {
+    columns::all()
+}
+
+/// The JSON object of one candle, made of a part that is its whole.
+pub(crate) fn object(
+    symbol: &Symbol,
+    bucket: Bucket,
+    part: &Part,
+    quoted: bool,
+) -> Result<String, ApiError> {
+    let row = Row {
+        bucket,
+        candle: part.candle.clone(),
+        revision: part.changes.map_or(0, |changes| changes.revision),
+        updated_at: part.changes.map(|changes| changes.updated_at),
+    };
+    let fields: Vec<usize> = (0..columns::NAMES.len()).collect();
+    let columns = Columns::new(&fields, symbol, false);
+    let spelling = Spelling {
+        quoted,
+        times: Times::Utc,
+        tz: symbol.tz,
+    };
+    let envelope = Envelope::default();
+    let mut encoder = table::encoder(Format::Ndjson, columns.list(), spelling, envelope)?;
+    columns.write(&[row], &mut *encoder)?;
+    let line = String::from_utf8(encoder.finish()?);
+    line.map_err(|error| ApiError::Data(error.to_string()))
 }

@@ -65,6 +65,14 @@ pub struct HttpConfig {
     /// Age from which on no corrections are expected, such as `30days`: caches may keep older ranges.
     #[serde(with = "humantime_serde")]
     pub correction_horizon: Duration,
+    /// Most clients that are connected at once; further ones are told 503.
+    pub max_connections: usize,
+    /// Longest wait for the head of a request, also of the next one on a connection that is kept, such as `60s`.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// How long a client may leave an answer unread, or take less than 8 KiB a second of it, such as `30s`.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
     /// Origins whose pages may read answers in a browser (CORS), `https://a.example,https://b.example`,
     /// or `*` for all; empty: none but the own one.
     pub cors_origins: String,
@@ -77,6 +85,9 @@ impl Default for HttpConfig {
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             correction_horizon: Duration::from_hours(30 * 24),
+            max_connections: 1_000,
+            header_timeout: Duration::from_mins(1),
+            write_timeout: Duration::from_secs(30),
             cors_origins: String::new(),
         }
     }
@@ -155,6 +166,17 @@ impl Validate for ApiConfig {
         faults.extend(crate::cors::layer(&self.http.cors_origins).err());
         if self.http.request_timeout < Duration::from_millis(1) {
             faults.push("http.request_timeout must be at least 1ms".into());
+        }
+        for (name, time) in [
+            ("header_timeout", self.http.header_timeout),
+            ("write_timeout", self.http.write_timeout),
+        ] {
+            if time < Duration::from_millis(100) {
+                faults.push(format!("http.{name} must be at least 100ms"));
+            }
+        }
+        if !(1..=1_000_000).contains(&self.http.max_connections) {
+            faults.push("http.max_connections must be 1 to 1000000".into());
         }
         if self.http.listen == self.admin.listen && self.http.listen.port() != 0 {
             faults.push("http.listen and admin.listen must differ".into());

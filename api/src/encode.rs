@@ -54,6 +54,13 @@ impl Json {
         self
     }
 
+    /// The key of the next value, any text.
+    pub(crate) fn name(&mut self, name: &str) {
+        self.string(name);
+        self.text.push(':');
+        self.follows = false;
+    }
+
     /// A value that is JSON as it prints: a number, `true`, `null`.
     pub(crate) fn literal(&mut self, value: impl Display) {
         self.separate();

@@ -17,14 +17,17 @@ mod export;
 mod format;
 mod guard;
 mod healthcheck;
+mod latest;
 mod limits;
 mod link;
 mod metrics;
 mod observe;
+mod openapi;
 mod output;
 mod params;
 mod planner;
 mod problem;
+mod serve;
 mod store;
 mod symbols;
 mod table;
@@ -49,16 +52,14 @@ pub async fn run(config: ApiConfig, shutdown: CancellationToken) -> anyhow::Resu
     tracing::info!(http = %public.local_addr()?, admin = %admin.local_addr()?, database = %config.database.url, "listening");
 
     let app = App::new(&config)?;
-    let stop = shutdown.clone();
-    let served = axum::serve(public, app.router())
-        .with_graceful_shutdown(async move { stop.cancelled().await });
+    let served = serve::serve(public, app.router(), &config.http, shutdown.clone());
     let bound = async {
         shutdown.cancelled().await;
         tokio::time::sleep(config.http.shutdown_timeout).await;
         tracing::warn!("requests still under way at the end of http.shutdown_timeout are dropped");
     };
     tokio::select! {
-        served = served.into_future() => served?,
+        () = served => (),
         served = axum::serve(admin, app.admin_router()).into_future() => served?,
         () = bound => (),
     }

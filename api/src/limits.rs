@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::caching::{Freshness, Known};
@@ -19,7 +20,7 @@ pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
 const DEFAULT_ROWS: u32 = 500;
 
 /// What one request may ask for. `None`: no cap.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Limits {
     /// Rows of a page, `limit`, when it is not given.
     pub(crate) default_rows: u32,

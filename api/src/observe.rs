@@ -59,7 +59,7 @@ fn finish(mut response: Response, id: &str, method: &Method) -> Response {
     let status = response.status();
     let problem = response.extensions_mut().remove::<Problem>();
     let plain = status.is_success()
-        || status == StatusCode::NOT_MODIFIED
+        || status.is_redirection()
         || response.extensions().get::<Plain>().is_some();
     if !plain || problem.is_some() {
         let body = problem

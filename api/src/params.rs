@@ -106,6 +106,30 @@ impl Params {
         })
     }
 
+    /// Names separated by commas, at least one, each once, at most `most`.
+    pub(crate) fn symbols(&mut self, name: &str, most: u32) -> Option<Vec<String>> {
+        if self.text(name).is_none() {
+            self.fault(Fault::new(name, "required, such as AMZN,GOOG"));
+        }
+        self.value(name, |text| {
+            let fault = |detail: String| Err(Fault::new(name, detail));
+            let mut names: Vec<String> = Vec::new();
+            for symbol in text.split(',') {
+                if symbol.is_empty() {
+                    return fault("names separated by commas, none of them empty".into());
+                }
+                if names.iter().any(|earlier| earlier == symbol) {
+                    return fault(format!("{symbol} is given twice"));
+                }
+                if names.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
+                    return fault(format!("at most {most} symbols"));
+                }
+                names.push(symbol.to_owned());
+            }
+            Ok(names)
+        })
+    }
+
     /// An interval, `5m`.
     pub(crate) fn interval(&mut self, name: &str) -> Option<Interval> {
         self.value(name, |text| {

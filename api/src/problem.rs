@@ -7,11 +7,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::database::sqlstate;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::table::EncodeError;
 
 /// One fault of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Fault {
     pub(crate) parameter: String,
     pub(crate) detail: String,
@@ -85,7 +86,7 @@ pub(crate) enum ApiError {
 pub(crate) struct Plain;
 
 /// A problem document but for its `instance`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Problem {
     #[serde(rename = "type")]
     kind: String,

@@ -3,7 +3,9 @@
 //! A [`Snapshot`] is one read-only REPEATABLE READ transaction: all its reads see the same commits.
 //! Reads are bounded by key ranges and row limits.
 
+mod latest;
 mod part;
+mod session;
 mod ticks;
 mod told;
 
@@ -11,16 +13,18 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use common::amount::Amount;
 use common::calendar;
-use common::database::Database;
+use common::database::{Database, is_ended_session};
 use common::decimal::MAX_SCALE;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Postgres, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Row as _};
 
+pub(crate) use latest::{Last, Latest};
 pub(crate) use part::{Changes, Part};
+use session::Session;
 pub(crate) use told::{Keys, ToldTick};
 
 use crate::planner::{Source, View};
@@ -30,6 +34,10 @@ use crate::problem::ApiError;
 const MAX_ROWS: u64 = 10_000;
 
 const EXTREMES: &str = "select max(high)::text, sum(volume)::text, sum(turnover)::text from candles_1d where symbol_id = $1";
+const CHANGED_FORWARD: &str = "select hour from changed_hours where symbol_id = $1 \
+     and hour > $2 - interval '1 hour' and hour < $3 and updated_at >= $4 order by hour limit $5";
+const CHANGED_BACKWARD: &str = "select hour from changed_hours where symbol_id = $1 \
+     and hour > $2 - interval '1 hour' and hour < $3 and updated_at >= $4 order by hour desc limit $5";
 
 /// A probe does not wait longer: its asker would not either.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -65,15 +73,44 @@ pub(crate) struct Symbol {
     pub(crate) version: i64,
     /// When it was raised last: tells a restored database from one that went on.
     pub(crate) changed_at: Option<i64>,
+    /// First and last local date that is stored, also of days that cancels emptied.
+    pub(crate) dates: Option<(NaiveDate, NaiveDate)>,
     /// The database's clock at the time of the snapshot.
     pub(crate) now: i64,
 }
 
 impl Symbol {
+    /// A row of the dictionary, with the database's clock beside it and first and last tick; without its dates.
+    fn of(name: &str, row: &PgRow) -> Result<Self, ApiError> {
+        let entry = Entry::of(row)?;
+        let tz = calendar::zone_of(name, &entry.timezone);
+        Ok(Self {
+            id: row.try_get("id")?,
+            name: name.to_owned(),
+            tz: tz.map_err(|error| ApiError::Data(error.to_string()))?,
+            entry,
+            version: row.try_get("version")?,
+            changed_at: row
+                .try_get::<Option<DateTime<Utc>>, _>("changed_at")?
+                .map(|time| time.timestamp_micros()),
+            dates: None,
+            now: row.try_get::<DateTime<Utc>, _>("now")?.timestamp_micros(),
+        })
+    }
+
     /// Most decimals of its prices and of its sizes.
     pub(crate) fn scales(&self) -> (u8, u8) {
         let scale = |scale: i16| u8::try_from(scale).unwrap_or(0).min(MAX_SCALE);
         (scale(self.entry.price_scale), scale(self.entry.size_scale))
+    }
+
+    /// First and last instant of the days that are stored, also of those that cancels emptied, microseconds since
+    /// 1970-01-01T00:00:00Z.
+    pub(crate) fn days(&self) -> Option<(i64, i64)> {
+        let (first, last) = self.dates?;
+        let (start, _) = calendar::day_bounds(first, self.tz);
+        let (_, end) = calendar::day_bounds(last, self.tz);
+        Some((start, end - 1))
     }
 
     /// All of it that an answer may be made of, and with it its candles and ticks.
@@ -132,14 +169,15 @@ impl Store {
     /// Whether the database answers and has the schema.
     pub(crate) async fn ping(&self) -> Result<(), sqlx::Error> {
         let answer = async {
-            sqlx::query("select from symbols limit 1")
-                .fetch_optional(&mut *self.database.acquire().await?)
-                .await
+            let mut session = self.session().await?;
+            let found = sqlx::query("select from symbols limit 1").fetch_optional(&mut *session);
+            found.await?;
+            session.release();
+            Ok(())
         };
         tokio::time::timeout(PING_TIMEOUT, answer)
             .await
             .unwrap_or_else(|_| Err(self.database.timed_out()))
-            .map(drop)
     }
 
     pub(crate) async fn close(&self) {
@@ -148,8 +186,21 @@ impl Store {
 
     /// Begins a snapshot.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, ApiError> {
-        let transaction = self.database.snapshot().await?;
+        const BEGIN: &str = "begin isolation level repeatable read, read only";
+        let mut transaction = self.session().await?;
+        if let Err(error) = sqlx::query(BEGIN).execute(&mut *transaction).await {
+            if !is_ended_session(&error) {
+                return Err(error.into());
+            }
+            // It was ended, as an administrator may do, after the pool had looked at it.
+            transaction = self.session().await?;
+            sqlx::query(BEGIN).execute(&mut *transaction).await?;
+        }
         Ok(Snapshot { transaction })
+    }
+
+    async fn session(&self) -> sqlx::Result<Session> {
+        Ok(Session::new(self.database.acquire().await?))
     }
 
     /// A page of the catalogue: names after `after` that contain `part` in any case.
@@ -159,12 +210,14 @@ impl Store {
         part: &str,
         limit: u32,
     ) -> Result<Vec<(String, Entry)>, ApiError> {
+        let mut session = self.session().await?;
         let rows = sqlx::query(include_str!("store/symbols.sql"))
             .bind(after)
             .bind(part)
             .bind(i64::from(limit))
-            .fetch_all(&mut *self.database.acquire().await?)
+            .fetch_all(&mut *session)
             .await?;
+        session.release();
         let entry = |row: &PgRow| Ok((row.try_get("symbol")?, Entry::of(row)?));
         rows.iter()
             .map(entry)
@@ -175,7 +228,7 @@ impl Store {
 
 /// One state of the database.
 pub(crate) struct Snapshot {
-    transaction: Transaction<'static, Postgres>,
+    transaction: Session,
 }
 
 impl Snapshot {
@@ -190,18 +243,12 @@ impl Snapshot {
             .fetch_optional(&mut *self.transaction)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let entry = Entry::of(&row)?;
-        let tz = calendar::zone_of(name, &entry.timezone);
+        let dates = row
+            .try_get::<Option<NaiveDate>, _>("first_date")?
+            .zip(row.try_get("last_date")?);
         Ok(Some(Symbol {
-            id: row.try_get("id")?,
-            name: name.to_owned(),
-            tz: tz.map_err(|error| ApiError::Data(error.to_string()))?,
-            entry,
-            version: row.try_get("version")?,
-            changed_at: row
-                .try_get::<Option<DateTime<Utc>>, _>("changed_at")?
-                .map(|time| time.timestamp_micros()),
-            now: row.try_get::<DateTime<Utc>, _>("now")?.timestamp_micros(),
+            dates,
+            ..Symbol::of(name, &row)?
         }))
     }
 
@@ -303,9 +350,38 @@ impl Snapshot {
         })
     }
 
-    /// Ends the snapshot. One that is dropped ends before its connection is used again.
-    pub(crate) async fn end(self) -> Result<(), ApiError> {
-        Ok(self.transaction.commit().await?)
+    /// The first instants of UTC hours that touch `range` and that are noted as changed at `since` or later, at most
+    /// `limit` of them, from the end that `direction` says. All are microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) async fn changed_hours(
+        &mut self,
+        symbol: &Symbol,
+        range: Range,
+        since: i64,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<i64>, ApiError> {
+        let statement = match direction {
+            Direction::Forward => CHANGED_FORWARD,
+            Direction::Backward => CHANGED_BACKWARD,
+        };
+        let hours: Vec<DateTime<Utc>> = sqlx::query_scalar(statement)
+            .bind(symbol.id)
+            .bind(timestamp(range.from))
+            .bind(timestamp(range.to))
+            .bind(timestamp(since))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        Ok(hours.iter().map(DateTime::timestamp_micros).collect())
+    }
+
+    /// Ends the snapshot. One that is dropped ends with its session.
+    pub(crate) async fn end(mut self) -> Result<(), ApiError> {
+        sqlx::query("commit")
+            .execute(&mut *self.transaction)
+            .await?;
+        self.transaction.release();
+        Ok(())
     }
 }
 

@@ -13,12 +13,15 @@ use crate::params::Params;
 use crate::problem::{ApiError, Fault};
 use crate::store::Entry;
 
+/// The names of the parameters of the list.
+pub(crate) const PARAMETERS: [&str; 3] = ["q", "limit", "cursor"];
+
 pub(crate) async fn list(
     State(app): State<App>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut params = Params::read(&uri, &["q", "limit", "cursor"]);
+    let mut params = Params::read(&uri, &PARAMETERS);
     let limit = params
         .number("limit", 1..=app.limits.max_rows)
         .unwrap_or(app.limits.default_rows);

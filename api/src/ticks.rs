@@ -13,7 +13,7 @@ use axum::response::Response;
 use common::amount::Amount;
 
 use self::frame::{Frame, Page};
-use self::query::{NAMES, Query};
+use self::query::{NAMES, PARAMETERS, Query};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::caching::{self, Known};
@@ -21,6 +21,7 @@ use crate::decimals;
 use crate::envelope::Envelope;
 use crate::export::Pages;
 use crate::limits::Limits;
+use crate::output::Output;
 use crate::problem::ApiError;
 use crate::store::{Snapshot, Symbol, ToldTick};
 use crate::table::{Column, Encoder, Kind, Value};
@@ -96,6 +97,27 @@ fn envelope(query: &Query, symbol: &Symbol, cursor: Option<&str>) -> Envelope {
         .text("next_cursor", cursor)
 }
 
+/// The names of all parameters of the query.
+pub(crate) fn parameters() -> Vec<&'static str> {
+    [&PARAMETERS[..], &Output::NAMES].concat()
+}
+
+/// The columns of a row, for decimals of any scale.
+pub(crate) fn columns() -> Vec<(&'static str, Kind)> {
+    NAMES.into_iter().zip(kinds(0, 0)).collect()
+}
+
+/// What the columns are, for prices and sizes of so many decimals.
+const fn kinds(price: u8, size: u8) -> [Kind; 5] {
+    [
+        Kind::Time,
+        Kind::Integer,
+        Kind::Decimal { scale: price },
+        Kind::Decimal { scale: size },
+        Kind::Integer,
+    ]
+}
+
 /// The columns of an answer.
 struct Columns {
     list: Vec<Column>,
@@ -105,13 +127,7 @@ struct Columns {
 impl Columns {
     fn new(fields: &[usize], symbol: &Symbol) -> Self {
         let (price, size) = symbol.scales();
-        let kinds = [
-            Kind::Time,
-            Kind::Integer,
-            Kind::Decimal { scale: price },
-            Kind::Decimal { scale: size },
-            Kind::Integer,
-        ];
+        let kinds = kinds(price, size);
         let column = |index: &usize| Column::new(NAMES[*index], kinds[*index]);
         Self {
             list: fields.iter().map(column).collect(),

@@ -208,7 +208,8 @@ fn is_refused_login(error: &sqlx::Error) -> bool {
 }
 
 /// Whether the session is gone: SQLSTATE 57P01, or a connection that was cut.
-fn is_ended_session(error: &sqlx::Error) -> bool {
+#[must_use]
+pub fn is_ended_session(error: &sqlx::Error) -> bool {
     if let sqlx::Error::Io(error) = error {
         let cut = [
             ErrorKind::UnexpectedEof,

@@ -102,6 +102,12 @@ pub(crate) const NAMES: [&str; COLUMNS.len()] = {
     names
 };
 
+/// All columns, for decimals of any scale.
+pub(crate) fn all() -> Vec<(&'static str, Kind)> {
+    let kind = |(name, sort, _): &(&'static str, Sort, Get)| (*name, sort.kind_of(0, 0));
+    COLUMNS.iter().map(kind).collect()
+}
+
 /// The columns of an answer.
 pub(crate) struct Columns {
     list: Vec<Column>,
@@ -156,6 +162,11 @@ impl Columns {
 impl Sort {
     fn kind(self, symbol: &Symbol) -> Kind {
         let (price, size) = symbol.scales();
+        self.kind_of(price, size)
+    }
+
+    /// The kind for prices and sizes of so many decimals.
+    const fn kind_of(self, price: u8, size: u8) -> Kind {
         match self {
             Self::Time => Kind::Time,
             Self::Integer => Kind::Integer,

@@ -3,7 +3,7 @@
 use common::calendar::{Bucket, Grid};
 use common::candle::Candle;
 
-use crate::store::{Changes, Part};
+use crate::store::{Changes, Direction, Part, Range};
 
 /// A candle of the answer, or a filled gap.
 #[derive(Debug, Clone)]
@@ -29,11 +29,22 @@ impl Row {
     }
 
     fn change(&mut self, changes: &Changes) {
-        if changes.covers.from < self.bucket.end && changes.covers.to > self.bucket.start {
+        if changes.touch(self.bucket) {
             self.revision += changes.revision;
             self.updated_at = self.updated_at.max(Some(changes.updated_at));
         }
     }
+}
+
+/// Which rows have changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Changed {
+    /// When, or later: microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) since: i64,
+    /// Where the buckets may lie.
+    pub(crate) range: Range,
+    /// In which order the parts come.
+    pub(crate) direction: Direction,
 }
 
 /// Merges the parts of each bucket.
@@ -43,18 +54,25 @@ pub(crate) struct Fold<'a> {
     /// The last changes seen: a minute that is cut by a boundary changes two buckets.
     changes: Option<Changes>,
     rows: Vec<Row>,
-    /// Rows with a candle so far.
-    candles: usize,
+    /// Set where only rows that changed are told, emptied ones too.
+    changed: Option<Changed>,
+    /// The bucket that was closed last.
+    last: Option<Bucket>,
+    /// Rows so far that are told.
+    told: usize,
 }
 
 impl<'a> Fold<'a> {
-    pub(crate) const fn new(grid: &'a Grid) -> Self {
+    /// Rows of a grid: all, or those that `changed`.
+    pub(crate) const fn new(grid: &'a Grid, changed: Option<Changed>) -> Self {
         Self {
+            changed,
+            last: None,
             grid,
             current: None,
             changes: None,
             rows: Vec::new(),
-            candles: 0,
+            told: 0,
         }
     }
 
@@ -72,6 +90,7 @@ impl<'a> Fold<'a> {
             .is_some_and(|row| row.bucket.contains(part.time))
         {
             self.close();
+            self.pass(Some(part.time));
             let mut row = Row::empty(self.grid.bucket(part.time));
             if let Some(changes) = &self.changes {
                 row.change(changes);
@@ -92,14 +111,59 @@ impl<'a> Fold<'a> {
 
     fn close(&mut self) {
         if let Some(row) = self.current.take() {
-            self.candles += usize::from(row.candle.is_some());
-            self.rows.push(row);
+            self.last = Some(row.bucket);
+            self.add(row);
         }
     }
 
-    /// Buckets with a candle that are closed: no more parts of them can come.
-    pub(crate) const fn candles(&self) -> usize {
-        self.candles
+    fn add(&mut self, row: Row) {
+        self.told += usize::from(self.tells(&row));
+        self.rows.push(row);
+    }
+
+    /// Tells buckets without parts, up to the one of the next part, that the last change touched: the minute that bears
+    /// it may be cut, and a cancel have emptied one side.
+    fn pass(&mut self, next: Option<i64>) {
+        let (Some(changed), Some(changes), Some(last)) = (self.changed, self.changes, self.last)
+        else {
+            return;
+        };
+        let step = match changed.direction {
+            Direction::Forward => Grid::after,
+            Direction::Backward => Grid::before,
+        };
+        let mut bucket = step(self.grid, last);
+        while changes.touch(bucket)
+            && changed.range.from <= bucket.start
+            && bucket.start < changed.range.to
+            && next.is_none_or(|next| !bucket.contains(next))
+        {
+            let mut row = Row::empty(bucket);
+            row.change(&changes);
+            self.add(row);
+            bucket = step(self.grid, bucket);
+        }
+    }
+
+    /// Whether a row is told where buckets without ticks are not.
+    fn tells(&self, row: &Row) -> bool {
+        match self.changed {
+            Some(changed) => row.updated_at >= Some(changed.since),
+            None => row.candle.is_some(),
+        }
+    }
+
+    /// Rows that are told and closed: no more parts of them can come.
+    pub(crate) const fn told(&self) -> usize {
+        self.told
+    }
+
+    /// The rows that are told, in the order of the parts.
+    pub(crate) fn finish_told(mut self) -> Vec<Row> {
+        self.close();
+        self.pass(None);
+        let rows = std::mem::take(&mut self.rows);
+        rows.into_iter().filter(|row| self.tells(row)).collect()
     }
 
     /// All rows, those without a candle too, in the order of the parts.
@@ -112,7 +176,6 @@ impl<'a> Fold<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Range;
     use common::calendar::Anchor;
 
     const MINUTE: i64 = 60_000_000;
@@ -137,7 +200,7 @@ mod tests {
     fn a_minute_that_a_boundary_cuts_changes_both_buckets() {
         // GIVEN buckets of 90 s and two minutes, the second cut in its middle
         let grid = Grid::new("90s".parse().unwrap(), chrono_tz::UTC, Anchor::Calendar);
-        let mut fold = Fold::new(&grid);
+        let mut fold = Fold::new(&grid, None);
         // WHEN parts lie in both buckets
         fold.push(minute(0, 5));
         fold.push(minute(MINUTE, 7));
@@ -153,5 +216,41 @@ mod tests {
             .map(|row| (row.bucket.start, row.revision, row.updated_at))
             .collect();
         assert_eq!(revisions, [(0, 12, Some(7)), (90_000_000, 7, Some(7))]);
+    }
+
+    #[test]
+    fn a_bucket_that_a_cancel_emptied_is_told_as_changed_beside_its_minute() {
+        // GIVEN a minute that changed, cut into buckets of 25 s of which one has a tick left
+        let grid = Grid::new("25s".parse().unwrap(), chrono_tz::UTC, Anchor::Calendar);
+        for (direction, starts) in [
+            (Direction::Forward, [0, 25, 50]),
+            (Direction::Backward, [50, 25, 0]),
+        ] {
+            let changed = Changed {
+                since: 5,
+                range: Range {
+                    from: 0,
+                    to: 75_000_000,
+                },
+                direction,
+            };
+            let mut fold = Fold::new(&grid, Some(changed));
+            // WHEN its parts come, the changes first
+            let time = match direction {
+                Direction::Forward => 0,
+                Direction::Backward => MINUTE - 1,
+            };
+            fold.push(Part {
+                time,
+                ..minute(0, 5)
+            });
+            // THEN all of its buckets have changed
+            let rows = fold.finish_told();
+            let found: Vec<_> = rows
+                .iter()
+                .map(|row| row.bucket.start / 1_000_000)
+                .collect();
+            assert_eq!(found, starts);
+        }
     }
 }

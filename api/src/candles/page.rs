@@ -7,7 +7,8 @@ use chrono_tz::Tz;
 use common::calendar::{self, Anchor, Bucket, Grid};
 use common::candle::{Candle, Edge};
 
-use super::fold::{Fold, Row};
+use super::fold::{Changed, Fold, Row};
+use super::pieces::Pieces;
 use super::query::{Alignment, Fill, Position, Query};
 use crate::caching::{Freshness, State};
 use crate::limits::Limits;
@@ -35,6 +36,8 @@ pub(crate) struct Frame<'a> {
     source: Source,
     /// Buckets with data that may be told, after the cursor; begins and ends on boundaries.
     range: Range,
+    /// Only candles that changed then or later, microseconds since 1970-01-01T00:00:00Z.
+    since: Option<i64>,
     /// The date that buckets are counted from, when it is the symbol's first.
     first: Option<NaiveDate>,
     /// End of the first page's range.
@@ -82,12 +85,18 @@ impl<'a> Frame<'a> {
             Direction::Forward
         };
 
-        let mut range = match (symbol.entry.first_tick, symbol.entry.last_tick) {
-            (Some(first), Some(last)) => Range {
+        let since = query.updated_since.map(|when| when.micros(tz));
+        // What has changed may have lost all of its ticks.
+        let stored = match since {
+            Some(_) => symbol.days(),
+            None => symbol.entry.first_tick.zip(symbol.entry.last_tick),
+        };
+        let mut range = match stored {
+            Some((first, last)) => Range {
                 from: grid.bucket(first).start,
                 to: grid.bucket(last).end.min(until),
             },
-            _ => Range { from: 0, to: 0 },
+            None => Range { from: 0, to: 0 },
         };
         if let Some(from) = from {
             range.from = range.from.max(grid.ceil(from));
@@ -121,6 +130,7 @@ impl<'a> Frame<'a> {
             grid,
             source,
             range,
+            since,
             first: match anchor {
                 Anchor::First(date) => Some(date),
                 Anchor::Calendar | Anchor::Epoch => None,
@@ -152,7 +162,7 @@ impl<'a> Frame<'a> {
         let horizon = i64::try_from(horizon.as_micros()).unwrap_or(i64::MAX);
         if self.end > self.open {
             Freshness::Open
-        } else if self.end <= self.symbol.now.saturating_sub(horizon) {
+        } else if self.since.is_none() && self.end <= self.symbol.now.saturating_sub(horizon) {
             Freshness::Settled
         } else {
             Freshness::Recent
@@ -181,24 +191,29 @@ impl<'a> Frame<'a> {
         snapshot: &mut Snapshot,
     ) -> Result<(Vec<Row>, Option<Position>), ApiError> {
         let limit = self.query.limit;
-        let mut fold = Fold::new(&self.grid);
-        let mut rest = Some(self.range);
+        let changed = self.since.map(|since| Changed {
+            since,
+            range: self.range,
+            direction: self.direction,
+        });
+        let mut fold = Fold::new(&self.grid, changed);
+        let mut pieces = Pieces::new(&self.grid, self.range, self.since, self.direction);
+        let mut rest = pieces.next(snapshot, self.symbol, &self.grid).await?;
         while let Some(range) = rest
-            && fold.candles() <= limit
+            && fold.told() <= limit
         {
-            let wanted = (limit + 1 - fold.candles()) as u64
-                * self.source.rows_a_candle(self.query.interval);
+            let wanted =
+                (limit + 1 - fold.told()) as u64 * self.source.rows_a_candle(self.query.interval);
             let (parts, more) = snapshot
                 .parts(self.symbol, self.source, range, self.direction, wanted + 1)
                 .await?;
             fold.extend(parts);
-            rest = more;
+            rest = match more {
+                Some(more) => Some(more),
+                None => pieces.next(snapshot, self.symbol, &self.grid).await?,
+            };
         }
-        let mut rows: Vec<Row> = fold
-            .finish()
-            .into_iter()
-            .filter(|row| row.candle.is_some())
-            .collect();
+        let mut rows = fold.finish_told();
         let more = rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().filter(|_| more).map(|row| row.bucket.start);
@@ -287,7 +302,7 @@ impl<'a> Frame<'a> {
 
     /// All rows that are stored in a range of few buckets, oldest first.
     async fn rows(&self, snapshot: &mut Snapshot, span: Range) -> Result<Vec<Row>, ApiError> {
-        let mut fold = Fold::new(&self.grid);
+        let mut fold = Fold::new(&self.grid, None);
         let mut rest = Some(span);
         while let Some(range) = rest {
             let (parts, more) = snapshot

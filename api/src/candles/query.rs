@@ -14,8 +14,19 @@ use crate::output::Output;
 use crate::params::{Params, When, bounds};
 use crate::problem::{ApiError, Fault};
 
-const NAMES: [&str; 10] = [
-    "interval", "tz", "from", "to", "limit", "order", "partial", "fill", "anchor", "cursor",
+/// The names of its parameters, those of [`Output`] apart.
+pub(super) const NAMES: [&str; 11] = [
+    "interval",
+    "tz",
+    "from",
+    "to",
+    "limit",
+    "order",
+    "partial",
+    "fill",
+    "anchor",
+    "updated_since",
+    "cursor",
 ];
 /// Rows that are read at a time where all are asked for.
 const WHOLE_LIMIT: u32 = 5_000;
@@ -83,6 +94,8 @@ pub(crate) struct Query {
     pub(crate) partial: bool,
     pub(crate) fill: Fill,
     pub(crate) alignment: Alignment,
+    /// Only candles that changed at this time or later.
+    pub(crate) updated_since: Option<When>,
     /// How rows are told.
     pub(crate) output: Output,
     /// All rows of the range, not a page of them.
@@ -135,6 +148,11 @@ impl Query {
             let detail = "months, quarters and years vary in length: no even grid holds them";
             params.fault(Fault::new("anchor", detail).allowed(&["calendar", "first"]));
         }
+        let updated_since = params.when("updated_since");
+        if updated_since.is_some() && fill.is_some_and(|fill| fill != Fill::None) {
+            let detail = "a bucket without ticks has not changed: not together with updated_since";
+            params.fault(Fault::new("fill", detail).allowed(&["none"]));
+        }
         let output = Output::read(&mut params, headers, &columns::NAMES);
         let binding = binding(symbol, &params);
         let position = params.value("cursor", |text| {
@@ -164,6 +182,7 @@ impl Query {
             partial: partial.unwrap_or(false),
             fill: fill.unwrap_or(Fill::None),
             alignment: alignment.unwrap_or(Alignment::Calendar),
+            updated_since,
             output,
             whole,
             position,
@@ -244,6 +263,9 @@ mod tests {
             8
         );
         assert_eq!(faults("interval=2q&anchor=epoch"), ["anchor"]);
+        let both = "interval=1d&updated_since=2024-01-01";
+        assert_eq!(faults(&format!("{both}&fill=null")), ["fill"]);
+        assert!(read(&format!("{both}&fill=none")).is_ok());
     }
 
     #[test]
@@ -332,7 +354,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|anchor|numbers|time|fields|format|cursor)=[!-~]{0,24}&){0,6}") {
+        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|anchor|updated_since|numbers|time|fields|format|cursor)=[!-~]{0,24}&){0,6}") {
             if let Ok(uri) = format!("/v1/candles/A?{query}").parse::<Uri>()
                 && let Ok(query) = Query::read(&uri, &HeaderMap::new(), "A", &limits())
             {

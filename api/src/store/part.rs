@@ -1,6 +1,7 @@
 //! A stored row as a part of a candle.
 
 use chrono::{DateTime, Utc};
+use common::calendar::Bucket;
 use common::candle::{Candle, Edge};
 use common::tick::{EventTime, TickKey};
 use sqlx::Row as _;
@@ -33,6 +34,13 @@ pub(crate) struct Changes {
     pub(crate) revision: i64,
     /// The last change, microseconds since 1970-01-01T00:00:00Z.
     pub(crate) updated_at: i64,
+}
+
+impl Changes {
+    /// Whether ticks of `bucket` may be among those that changed.
+    pub(crate) const fn touch(&self, bucket: Bucket) -> bool {
+        self.covers.from < bucket.end && self.covers.to > bucket.start
+    }
 }
 
 impl Part {

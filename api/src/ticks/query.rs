@@ -13,7 +13,8 @@ use crate::problem::ApiError;
 
 /// The names of all columns, in their order.
 pub(super) const NAMES: [&str; 5] = ["event_time", "sequence", "price", "size", "revision"];
-const PARAMETERS: [&str; 6] = ["tz", "from", "to", "limit", "order", "cursor"];
+/// The names of its parameters, those of [`Output`] apart.
+pub(super) const PARAMETERS: [&str; 6] = ["tz", "from", "to", "limit", "order", "cursor"];
 /// Ticks that are read at a time where all are asked for.
 const WHOLE_LIMIT: u32 = 10_000;
 

@@ -5,6 +5,7 @@
 mod caching;
 mod calendar_vectors;
 mod compression;
+mod contract;
 mod cors;
 mod errors;
 mod exports;
@@ -13,6 +14,8 @@ mod fixture;
 mod folding;
 mod formats;
 mod fuzz;
+mod hostile_values;
+mod latest;
 mod limits;
 mod paging;
 mod symbols;

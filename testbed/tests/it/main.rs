@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod abuse;
 mod api;
 mod avro;
 mod backfill;
 mod clients;
 mod commands;
 mod configuration;
+mod contract;
 mod control_records;
 mod crash;
 mod dead_letters;
@@ -22,6 +24,7 @@ mod monitoring;
 mod nginx;
 mod oracle;
 mod outage;
+mod paging_live;
 mod pipeline;
 mod poison_share;
 mod positions;
@@ -37,5 +40,6 @@ mod seed;
 mod start_and_stop;
 mod stream;
 mod tls;
+mod updated_since;
 mod worker;
 mod zones;
