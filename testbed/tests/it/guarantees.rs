@@ -15,7 +15,9 @@ fn every_promise_names_a_test_that_exists() {
     // GIVEN the lines of its tables
     let root = workspace::root();
     let page = std::fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
-    let rows: Vec<&str> = page
+    // What follows tells how to run chaos, and promises nothing.
+    let (promises, _) = page.split_once("\n## make chaos").unwrap();
+    let rows: Vec<&str> = promises
         .lines()
         // The table there is of settings.
         .take_while(|line| *line != "## make chaos")
