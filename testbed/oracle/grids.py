@@ -13,7 +13,9 @@ stretches of one offset, and each stretch is asked for its boundaries. pandas an
 switch a bucket of 4 hours starts off the grid or raises (`ambiguous`, `nonexistent`); their weeks end on Sunday; and a
 date that a zone skips makes an empty day.
 
-The names and rules of zones come from PyPI's tzdata, never from the machine.
+The names and rules of zones come from PyPI's tzdata, never from the machine. It is another release of the zone database
+than the one in the binaries, so the two may differ about switches from 2026 on: America/Rainy_River is an hour apart in
+2030. Candles that end there are not compared.
 """
 
 import bisect
