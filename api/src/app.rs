@@ -26,8 +26,8 @@ use crate::metrics::Metrics;
 use crate::problem::ApiError;
 use crate::store::Store;
 use crate::{
-    caching, candles, cors, guard, healthcheck, latest, limits, observe, openapi, symbols, ticks,
-    time_series,
+    caching, candles, cors, guard, healthcheck, indicators, latest, limits, observe, openapi,
+    symbols, ticks, time_series,
 };
 
 /// What is shorter does not shrink by as much as the headers grow.
@@ -59,7 +59,7 @@ pub(crate) const HEALTHCHECK: &str = "/_healthcheck";
 type Route = (&'static str, MethodRouter<App>, fn(&Limits) -> Operation);
 
 /// All public paths but the page at `/docs`.
-fn routes() -> [Route; 9] {
+fn routes() -> [Route; 10] {
     [
         (HEALTHCHECK, get(healthcheck::get), openapi::health),
         (
@@ -68,6 +68,7 @@ fn routes() -> [Route; 9] {
             openapi::time_series,
         ),
         ("/v1/candles/{symbol}", get(candles::get), openapi::candles),
+        ("/v1/indicators", get(indicators::list), openapi::indicators),
         ("/v1/latest", get(latest::get), openapi::latest),
         ("/v1/limits", get(limits::get), openapi::limits),
         ("/v1/symbols", get(symbols::list), openapi::symbols),

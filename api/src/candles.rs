@@ -6,6 +6,7 @@ mod fold;
 mod page;
 mod pieces;
 mod query;
+mod warm_up;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -61,9 +62,10 @@ pub(crate) fn object(
         candle: part.candle.clone(),
         revision: part.changes.map_or(0, |changes| changes.revision),
         updated_at: part.changes.map(|changes| changes.updated_at),
+        indicators: Vec::new(),
     };
     let fields: Vec<usize> = (0..columns::NAMES.len()).collect();
-    let columns = Columns::new(&fields, symbol, false);
+    let columns = Columns::new(&fields, &[], symbol, false);
     let spelling = Spelling {
         quoted,
         times: Times::Utc,

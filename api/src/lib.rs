@@ -17,6 +17,7 @@ mod export;
 mod format;
 mod guard;
 mod healthcheck;
+mod indicators;
 mod latest;
 mod limits;
 mod link;

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::caching::{Freshness, Known};
 use crate::config::ApiConfig;
+use crate::indicators;
 use crate::params::Params;
 use crate::problem::{ApiError, Fault};
 
@@ -28,6 +29,10 @@ pub(crate) struct Limits {
     pub(crate) max_rows: u32,
     /// Most symbols of one request.
     pub(crate) max_symbols: u32,
+    /// Most indicators of one request.
+    pub(crate) max_indicators: usize,
+    /// Longest period of an indicator, in candles.
+    pub(crate) max_indicator_period: u32,
     /// Longest range from `from` to `to`, in milliseconds.
     pub(crate) max_span_ms: Option<u64>,
     /// Most requests under way at once; further ones are 429.
@@ -50,6 +55,8 @@ impl Limits {
             default_rows: DEFAULT_ROWS.min(config.limits.max_rows),
             max_rows: config.limits.max_rows,
             max_symbols: config.limits.max_symbols,
+            max_indicators: indicators::MAX_ASKED,
+            max_indicator_period: indicators::MAX_PERIOD,
             max_span_ms: config.limits.max_span.map(milliseconds),
             max_concurrent: config.limits.max_concurrent,
             max_export_rows: config.limits.max_export_rows,

@@ -4,6 +4,7 @@
 //! the list that the route reads them by, the fields of its rows by the columns that they are written with, and what is
 //! serialized as a whole has its schema derived.
 
+mod indicators;
 mod latest;
 mod operations;
 mod parameters;
@@ -18,6 +19,7 @@ use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+pub(crate) use indicators::indicators;
 pub(crate) use latest::latest;
 pub(crate) use operations::{contract, health, limits, symbol, symbols, time_series};
 pub(crate) use rows::{candles, ticks};

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Time,
     Integer,
     Flag,
+    /// IEEE 754 doubles.
+    Double,
     /// Exact decimals, none with more than `scale` places.
     Decimal {
         scale: u8,
@@ -40,6 +42,8 @@ pub(crate) enum Kind {
 pub(crate) struct Column {
     /// The keys that lead to the value in a JSON row: one, or more where objects are nested.
     pub(crate) path: Vec<String>,
+    /// What it is called where nothing nests.
+    pub(crate) name: String,
     pub(crate) kind: Kind,
 }
 
@@ -48,27 +52,31 @@ impl Column {
     pub(crate) fn new(name: &str, kind: Kind) -> Self {
         Self {
             path: vec![name.to_owned()],
+            name: name.to_owned(),
             kind,
         }
     }
 
-    /// The name where nothing nests: the path without the object that gathers such columns.
-    pub(crate) fn name(&self) -> String {
-        match self.path.as_slice() {
-            [_, inner @ ..] if !inner.is_empty() => inner.join("."),
-            path => path.concat(),
+    /// A column that is nested in an object of such columns, which its name leaves out.
+    pub(crate) fn nested(path: &[&str], kind: Kind) -> Self {
+        Self {
+            path: path.iter().map(|key| (*key).to_owned()).collect(),
+            name: path[1..].join("."),
+            kind,
         }
     }
 }
 
 /// One value of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value<'a> {
     Null,
     /// Microseconds since 1970-01-01T00:00:00Z.
     Time(i64),
     Integer(i64),
     Flag(bool),
+    /// Finite.
+    Double(f64),
     Decimal(Cow<'a, Amount>),
 }
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::{BigInt, Sign};
 
-use crate::decimal::{Decimal, DecimalError, power_of_ten, write_units};
+use crate::decimal::{Decimal, DecimalError, nearest_f64, power_of_ten, read_f64, write_units};
 
 /// An exact sum of sizes, or of price x size.
 #[derive(Debug, Clone)]
@@ -108,6 +108,16 @@ impl Amount {
         i128::try_from(units * BigInt::from(10).pow(shift))
             .ok()
             .filter(fits)
+    }
+
+    /// The nearest double: for statistics, never on the way to a candle.
+    #[must_use]
+    pub fn to_f64(&self) -> f64 {
+        let nearest = match self.0 {
+            Form::Small { units, scale } => nearest_f64(units, scale),
+            Form::Large(_) => None,
+        };
+        nearest.unwrap_or_else(|| read_f64(self))
     }
 
     fn large(value: BigDecimal) -> Self {
@@ -288,6 +298,16 @@ mod tests {
         fn units_are_the_digits_of_the_text(units in -10_i128.pow(38) + 1..10_i128.pow(38), scale in 0_u32..=36) {
             let text = BigDecimal::new(units.into(), i64::from(scale)).to_plain_string();
             prop_assert_eq!(amount(&text).units_at(scale), Some(units));
+        }
+
+        #[test]
+        fn a_double_is_the_nearest(units in -10_i128.pow(28) + 1..10_i128.pow(28), digits in 1_u32..=28, scale in 0_u32..=18) {
+            let number = Decimal::new(units % 10_i128.pow(digits), scale).unwrap();
+            let nearest: f64 = number.to_string().parse().unwrap();
+            prop_assert_eq!(number.to_f64().to_bits(), nearest.to_bits());
+            prop_assert_eq!(Amount::from(number).to_f64().to_bits(), nearest.to_bits());
+            let large = Amount::product(number, "9999999999999999999999999999".parse().unwrap());
+            prop_assert_eq!(large.to_f64().to_bits(), large.to_string().parse::<f64>().unwrap().to_bits());
         }
 
         #[test]

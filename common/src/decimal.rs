@@ -19,6 +19,29 @@ pub const fn power_of_ten(exponent: u32) -> i128 {
     10_i128.pow(exponent)
 }
 
+/// Powers of ten that a double holds exactly.
+const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
+/// The double nearest to `units` x 10^-`scale`, where one division of two exact doubles gives it.
+pub(crate) fn nearest_f64(units: i128, scale: u32) -> Option<f64> {
+    let divisor = EXACT_POWERS.get(scale as usize)?;
+    if units.unsigned_abs() > 1 << 53 {
+        return None;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "at most 53 bits")]
+    let units = units as f64;
+    Some(units / divisor)
+}
+
+/// The double nearest to a number in plain notation.
+pub(crate) fn read_f64(number: &impl fmt::Display) -> f64 {
+    // Every plain number is one that a double can be read from.
+    number.to_string().parse().unwrap_or(f64::NAN)
+}
+
 /// Why a text is not a [`Decimal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -93,6 +116,12 @@ impl Decimal {
     pub fn units_at(self, scale: u8) -> Option<i128> {
         self.units()
             .checked_mul(power_of_ten(u32::from(scale.checked_sub(self.scale)?)))
+    }
+
+    /// The nearest double: for statistics of prices, never on the way to a candle.
+    #[must_use]
+    pub fn to_f64(self) -> f64 {
+        nearest_f64(self.units(), u32::from(self.scale)).unwrap_or_else(|| read_f64(&self))
     }
 
     /// Below zero.

@@ -8,6 +8,7 @@ use axum::response::Response;
 use super::columns::Columns;
 use super::page::{Frame, Page};
 use super::query::{Fill, Query};
+use super::warm_up::Feeds;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::caching::{self, Known};
@@ -39,7 +40,8 @@ pub(super) async fn answer(
     if query.output.has_narrow_decimals() {
         decimals::check(&symbol, &snapshot.extremes(&symbol).await?)?;
     }
-    let page = frame.read(&mut snapshot).await?;
+    let mut feeds = Feeds::default();
+    let page = frame.read(&mut snapshot, &mut feeds).await?;
 
     let export = query.whole && page.next.is_some();
     let next = page.next.filter(|_| !export).map(|last| query.next(last));
@@ -58,7 +60,12 @@ pub(super) async fn answer(
         freshness,
         age: (symbol.now, symbol.changed_at),
     };
-    let columns = Columns::new(&query.output.fields, &symbol, query.fill != Fill::None);
+    let columns = Columns::new(
+        &query.output.fields,
+        &query.indicators,
+        &symbol,
+        query.fill != Fill::None,
+    );
     let mut encoder = answer.encoder(columns.list())?;
     if export {
         query.position = page.next;
@@ -67,6 +74,7 @@ pub(super) async fn answer(
             symbol,
             snapshot,
             columns,
+            feeds,
             limits: app.limits.clone(),
         };
         return answer.export(pages, page, encoder, app);
@@ -110,6 +118,7 @@ struct CandlePages {
     symbol: Symbol,
     snapshot: Snapshot,
     columns: Columns,
+    feeds: Feeds,
     limits: Arc<Limits>,
 }
 
@@ -118,7 +127,7 @@ impl Pages for CandlePages {
 
     async fn read(&mut self) -> Result<(Page, bool), ApiError> {
         let frame = Frame::new(&self.query, &self.symbol, &self.limits)?;
-        let page = frame.read(&mut self.snapshot).await?;
+        let page = frame.read(&mut self.snapshot, &mut self.feeds).await?;
         self.query.position = page.next;
         let more = page.next.is_some();
         Ok((page, more))

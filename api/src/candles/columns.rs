@@ -7,6 +7,7 @@ use common::candle::Candle;
 
 use super::fold::Row;
 use crate::decimals::VWAP_PLACES;
+use crate::indicators::Asked;
 use crate::problem::ApiError;
 use crate::store::Symbol;
 use crate::table::{Column, Encoder, Kind, Value};
@@ -112,20 +113,39 @@ pub(crate) fn all() -> Vec<(&'static str, Kind)> {
 pub(crate) struct Columns {
     list: Vec<Column>,
     values: Vec<Get>,
+    /// For each output of an indicator the indicator's place and its own.
+    outputs: Vec<(usize, usize)>,
     now: i64,
     fill: bool,
 }
 
 impl Columns {
-    /// Those that `fields` names by their place, for one symbol.
-    pub(crate) fn new(fields: &[usize], symbol: &Symbol, fill: bool) -> Self {
+    /// Those that `fields` names by their place, for one symbol, and the outputs of the indicators.
+    pub(crate) fn new(fields: &[usize], indicators: &[Asked], symbol: &Symbol, fill: bool) -> Self {
         let chosen = fields.iter().filter_map(|index| COLUMNS.get(*index));
-        let (list, values) = chosen
+        let (mut list, values): (Vec<Column>, Vec<Get>) = chosen
             .map(|(name, sort, get)| (Column::new(name, sort.kind(symbol)), *get))
             .unzip();
+        let mut outputs = Vec::new();
+        for (place, indicator) in indicators.iter().enumerate() {
+            for (output, names) in indicator.outputs().enumerate() {
+                let path: Vec<&str> = ["indicators", &indicator.key]
+                    .into_iter()
+                    .chain(names)
+                    .collect();
+                let mut column = Column::nested(&path, Kind::Double);
+                if NAMES.contains(&column.name.as_str()) {
+                    // Where nothing nests, the candle's own column has the name: `vwap`.
+                    column.name.insert_str(0, "indicators.");
+                }
+                list.push(column);
+                outputs.push((place, output));
+            }
+        }
         Self {
             list,
             values,
+            outputs,
             now: symbol.now,
             fill,
         }
@@ -141,17 +161,21 @@ impl Columns {
     /// # Errors
     /// When a value does not fit its column.
     pub(crate) fn write(&self, rows: &[Row], encoder: &mut dyn Encoder) -> Result<(), ApiError> {
-        let mut values = Vec::with_capacity(self.values.len());
+        let mut values = Vec::with_capacity(self.list.len());
         for row in rows {
             let candle = row.candle.as_ref();
             let cell = Cell {
                 row,
                 candle,
-                traded: candle.filter(|candle| candle.trades > 0),
+                traded: row.traded(),
                 now: self.now,
                 fill: self.fill,
             };
             values.extend(self.values.iter().map(|get| get(&cell)));
+            values.extend(self.outputs.iter().map(|(place, output)| {
+                let indicator = row.indicators.get(*place).copied().flatten();
+                indicator.map_or(Value::Null, |values| Value::Double(values[*output]))
+            }));
             encoder.row(&values)?;
             values.clear();
         }

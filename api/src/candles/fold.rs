@@ -3,6 +3,7 @@
 use common::calendar::{Bucket, Grid};
 use common::candle::Candle;
 
+use crate::indicators::Values;
 use crate::store::{Changes, Direction, Part, Range};
 
 /// A candle of the answer, or a filled gap.
@@ -15,6 +16,9 @@ pub(crate) struct Row {
     pub(crate) revision: i64,
     /// Latest change of those rows, microseconds since 1970-01-01T00:00:00Z.
     pub(crate) updated_at: Option<i64>,
+    /// The values of the indicators, in the order asked for; `None` where one has not begun. Empty
+    /// when none is asked for, and in a row without ticks.
+    pub(crate) indicators: Vec<Option<Values>>,
 }
 
 impl Row {
@@ -25,7 +29,13 @@ impl Row {
             candle: None,
             revision: 0,
             updated_at: None,
+            indicators: Vec::new(),
         }
+    }
+
+    /// The candle of the ticks, which a filled row has none of.
+    pub(crate) fn traded(&self) -> Option<&Candle> {
+        self.candle.as_ref().filter(|candle| candle.trades > 0)
     }
 
     fn change(&mut self, changes: &Changes) {
@@ -164,6 +174,11 @@ impl<'a> Fold<'a> {
         self.pass(None);
         let rows = std::mem::take(&mut self.rows);
         rows.into_iter().filter(|row| self.tells(row)).collect()
+    }
+
+    /// The rows that no more parts can change, in the order of the parts.
+    pub(crate) fn take(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.rows)
     }
 
     /// All rows, those without a candle too, in the order of the parts.

@@ -10,6 +10,7 @@ use common::candle::{Candle, Edge};
 use super::fold::{Changed, Fold, Row};
 use super::pieces::Pieces;
 use super::query::{Alignment, Fill, Position, Query};
+use super::warm_up::Feeds;
 use crate::caching::{Freshness, State};
 use crate::limits::Limits;
 use crate::planner::{Source, plan};
@@ -30,9 +31,10 @@ pub(crate) struct Page {
 
 /// The page's frame: all it may hold, before any row is read.
 pub(crate) struct Frame<'a> {
-    query: &'a Query,
-    symbol: &'a Symbol,
-    grid: Grid,
+    pub(super) query: &'a Query,
+    pub(super) symbol: &'a Symbol,
+    pub(super) grid: Grid,
+    pub(super) anchor: Anchor,
     source: Source,
     /// Buckets with data that may be told, after the cursor; begins and ends on boundaries.
     range: Range,
@@ -112,22 +114,12 @@ impl<'a> Frame<'a> {
             }
             (None, _) => (),
         }
-        let days_of = match anchor {
-            Anchor::Epoch => Tz::UTC,
-            Anchor::Calendar | Anchor::First(_) => tz,
-        };
-        let source = plan(
-            query.interval,
-            anchor,
-            &grid,
-            days_of == symbol.tz,
-            range.from,
-            range.to,
-        );
+        let source = source(query, symbol, &grid, anchor, range);
         Ok(Self {
             query,
             symbol,
             grid,
+            anchor,
             source,
             range,
             since,
@@ -169,8 +161,12 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Reads the page.
-    pub(crate) async fn read(self, snapshot: &mut Snapshot) -> Result<Page, ApiError> {
+    /// Reads the page. `feeds` is that of the page before, or a new one.
+    pub(super) async fn read(
+        self,
+        snapshot: &mut Snapshot,
+        feeds: &mut Feeds,
+    ) -> Result<Page, ApiError> {
         let (mut rows, next) = match self.query.fill {
             Fill::None => self.candles(snapshot).await?,
             fill => self.filled(snapshot, fill).await?,
@@ -178,6 +174,7 @@ impl<'a> Frame<'a> {
         if (self.direction == Direction::Backward) != self.query.descending {
             rows.reverse();
         }
+        self.indicate(snapshot, &mut rows, feeds).await?;
         Ok(Page {
             grid: self.grid,
             rows,
@@ -347,6 +344,28 @@ impl<'a> Frame<'a> {
         }
         Ok(None)
     }
+}
+
+/// Where the buckets of a range are read.
+pub(super) fn source(
+    query: &Query,
+    symbol: &Symbol,
+    grid: &Grid,
+    anchor: Anchor,
+    range: Range,
+) -> Source {
+    let days_of = match anchor {
+        Anchor::Epoch => Tz::UTC,
+        Anchor::Calendar | Anchor::First(_) => grid.tz(),
+    };
+    plan(
+        query.interval,
+        anchor,
+        grid,
+        days_of == symbol.tz,
+        range.from,
+        range.to,
+    )
 }
 
 /// What the buckets are counted from.

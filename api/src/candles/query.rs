@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::columns;
 use crate::cursor;
 use crate::format::Format;
+use crate::indicators::{self, Asked};
 use crate::limits::Limits;
 use crate::output::Output;
 use crate::params::{Params, When, bounds};
 use crate::problem::{ApiError, Fault};
 
 /// The names of its parameters, those of [`Output`] apart.
-pub(super) const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 12] = [
     "interval",
     "tz",
     "from",
@@ -26,6 +27,7 @@ pub(super) const NAMES: [&str; 11] = [
     "fill",
     "anchor",
     "updated_since",
+    "indicators",
     "cursor",
 ];
 /// Rows that are read at a time where all are asked for.
@@ -100,6 +102,7 @@ pub(crate) struct Query {
     pub(crate) output: Output,
     /// All rows of the range, not a page of them.
     pub(crate) whole: bool,
+    pub(crate) indicators: Vec<Asked>,
     pub(crate) position: Option<Position>,
 }
 
@@ -154,6 +157,11 @@ impl Query {
             params.fault(Fault::new("fill", detail).allowed(&["none"]));
         }
         let output = Output::read(&mut params, headers, &columns::NAMES);
+        let indicators = indicators(&mut params);
+        if updated_since.is_some() && !indicators.is_empty() {
+            let detail = "are made of all candles, not of those that changed: not together with updated_since";
+            params.fault(Fault::new("indicators", detail));
+        }
         let binding = binding(symbol, &params);
         let position = params.value("cursor", |text| {
             cursor::open(text, &binding).ok_or_else(cursor::fault)
@@ -185,6 +193,7 @@ impl Query {
             updated_since,
             output,
             whole,
+            indicators,
             position,
         })
     }
@@ -212,6 +221,19 @@ impl Query {
         let cursor = cursor::seal(&position, &binding(&self.symbol, &self.params));
         let query = self.params.with_cursor(&cursor);
         (cursor, query)
+    }
+}
+
+fn indicators(params: &mut Params) -> Vec<Asked> {
+    match params.text("indicators").map(indicators::parse) {
+        Some(Ok(asked)) => asked,
+        Some(Err(faults)) => {
+            for fault in faults {
+                params.fault(fault);
+            }
+            Vec::new()
+        }
+        None => Vec::new(),
     }
 }
 
@@ -257,15 +279,16 @@ mod tests {
         assert_eq!(faults(""), ["interval"]);
         assert_eq!(
             faults(
-                "interval=1mo&limit=10001&order=up&partial=yes&fill=linear&anchor=noon&numbers=float&cursor=x"
+                "interval=1mo&limit=10001&order=up&partial=yes&fill=linear&anchor=noon&numbers=float&indicators=sma:0,obv:1&cursor=x"
             )
             .len(),
-            8
+            10
         );
         assert_eq!(faults("interval=2q&anchor=epoch"), ["anchor"]);
         let both = "interval=1d&updated_since=2024-01-01";
         assert_eq!(faults(&format!("{both}&fill=null")), ["fill"]);
         assert!(read(&format!("{both}&fill=none")).is_ok());
+        assert_eq!(faults(&format!("{both}&indicators=obv")), ["indicators"]);
     }
 
     #[test]
@@ -354,7 +377,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|anchor|updated_since|numbers|time|fields|format|cursor)=[!-~]{0,24}&){0,6}") {
+        fn no_query_panics(query in "((interval|tz|limit|order|from|to|fill|partial|anchor|updated_since|numbers|time|fields|format|indicators|cursor)=[!-~]{0,24}&){0,6}") {
             if let Ok(uri) = format!("/v1/candles/A?{query}").parse::<Uri>()
                 && let Ok(query) = Query::read(&uri, &HeaderMap::new(), "A", &limits())
             {

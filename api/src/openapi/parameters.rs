@@ -12,6 +12,9 @@ use crate::limits::Limits;
 /// `^` to `$` of the grammar; how great a count may be, the description tells.
 const INTERVAL: &str = "^[1-9][0-9]*[smhdwMqy]$";
 
+/// A name and up to three parameters; which ones there are, the catalogue tells.
+const INDICATOR: &str = r"^[a-z]+(:[0-9]+(\.[0-9]+)?){0,3}$";
+
 /// The symbol of a path.
 pub(super) fn symbol() -> Parameter {
     let schema = of(&[Type::String], "A symbol, percent-encoded").min_length(Some(1));
@@ -166,6 +169,21 @@ fn shape(name: &str, columns: &[&str]) -> Option<Described> {
 /// Which symbols, and what is made of them.
 fn symbols(name: &str, limits: &Limits) -> Option<Described> {
     match name {
+        "indicators" => {
+            let item = of(&[Type::String], "A name and its parameters").pattern(Some(INDICATOR));
+            let items = ArrayBuilder::new()
+                .items(item)
+                .min_items(Some(1))
+                .max_items(Some(limits.max_indicators))
+                .unique_items(true);
+            let description = "Indicators of each candle, separated by commas; /v1/indicators tells which. Not together with \
+                               updated_since.";
+            Some((
+                items.into(),
+                description,
+                Some(json!(["sma:20", "macd:12:26:9"])),
+            ))
+        }
         "q" => {
             let schema = of(&[Type::String], "Text");
             let description = "Part of a symbol's name, in any case.";

@@ -1,13 +1,13 @@
 //! Operations whose answers are tables.
 
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::{Content, RefOr, ResponseBuilder, Schema};
 
 use super::operations::{ALWAYS, asked, json, next_page, operation, text, with_queries};
-use super::parameters;
 use super::responses::{not_modified, problems, success, with_lag, with_next};
 use super::schemas::{array, object, of, one_of, row};
+use super::{indicators, parameters};
 use crate::format::Format;
 use crate::limits::Limits;
 use crate::table::Kind;
@@ -30,7 +30,7 @@ pub(crate) fn candles(limits: &Limits) -> Operation {
             ),
             ("as_of", told_time("The newest change among the rows")),
             ("available", available_told()),
-            ("candles", array(row(&columns)).into()),
+            ("candles", array(candle(row(&columns))).into()),
             (
                 "next_cursor",
                 asked("Where the next page begins; null on the last one"),
@@ -90,6 +90,13 @@ pub(crate) fn ticks(limits: &Limits) -> Operation {
         .response("200", response)
         .response("304", not_modified());
     problems(operation, &[&ALWAYS[..], &["404", "406"]].concat()).build()
+}
+
+/// A candle's row, with the indicators that may be asked for.
+fn candle(mut row: Object) -> Object {
+    row.properties
+        .insert("indicators".into(), indicators::values());
+    row
 }
 
 /// A time of the envelope, which `time` spells too.

@@ -85,6 +85,7 @@ fn value(kind: Kind) -> ObjectBuilder {
             .schema_type(types_of(&[Type::String, Type::Integer, Type::Null]))
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
         Kind::Integer => ObjectBuilder::new().schema_type(Type::Integer),
+        Kind::Double => ObjectBuilder::new().schema_type(types_of(&[Type::Number, Type::Null])),
         Kind::Flag => ObjectBuilder::new().schema_type(Type::Boolean),
         Kind::Decimal { .. } => decimal("An exact decimal; a string with numbers=string"),
     }

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BooleanBuilder, Decimal128Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+    BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::writer::StreamWriter;
@@ -135,7 +136,7 @@ impl Batch {
         for column in columns {
             let (builder, kind) = Builder::new(column.kind, spelling)?;
             builders.push(builder);
-            fields.push(Field::new(column.name(), kind, true));
+            fields.push(Field::new(&column.name, kind, true));
         }
         Ok(Self {
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
@@ -175,6 +176,7 @@ enum Builder {
     Time(TimestampMicrosecondBuilder),
     Integer(Int64Builder),
     Flag(BooleanBuilder),
+    Double(Float64Builder),
     Decimal(Decimal128Builder, u8),
     Text(StringBuilder),
 }
@@ -189,6 +191,7 @@ impl Builder {
             }
             Kind::Integer => (Self::Integer(Int64Builder::new()), DataType::Int64),
             Kind::Flag => (Self::Flag(BooleanBuilder::new()), DataType::Boolean),
+            Kind::Double => (Self::Double(Float64Builder::new()), DataType::Float64),
             Kind::Decimal { .. } if spelling.quoted => {
                 (Self::Text(StringBuilder::new()), DataType::Utf8)
             }
@@ -207,6 +210,7 @@ impl Builder {
             (Self::Time(builder), Value::Time(micros)) => builder.append_value(*micros),
             (Self::Integer(builder), Value::Integer(number)) => builder.append_value(*number),
             (Self::Flag(builder), Value::Flag(flag)) => builder.append_value(*flag),
+            (Self::Double(builder), Value::Double(number)) => builder.append_value(*number),
             (Self::Decimal(builder, scale), Value::Decimal(amount)) => {
                 let Some(units) = amount.units_at(u32::from(*scale)) else {
                     return false;
@@ -221,6 +225,7 @@ impl Builder {
             (Self::Time(builder), Value::Null) => builder.append_null(),
             (Self::Integer(builder), Value::Null) => builder.append_null(),
             (Self::Flag(builder), Value::Null) => builder.append_null(),
+            (Self::Double(builder), Value::Null) => builder.append_null(),
             (Self::Decimal(builder, _), Value::Null) => builder.append_null(),
             (Self::Text(builder), Value::Null) => builder.append_null(),
             _ => return false,
@@ -233,6 +238,7 @@ impl Builder {
             Self::Time(builder) => Arc::new(builder.finish()),
             Self::Integer(builder) => Arc::new(builder.finish()),
             Self::Flag(builder) => Arc::new(builder.finish()),
+            Self::Double(builder) => Arc::new(builder.finish()),
             Self::Decimal(builder, _) => Arc::new(builder.finish()),
             Self::Text(builder) => Arc::new(builder.finish()),
         }

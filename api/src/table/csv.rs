@@ -15,7 +15,7 @@ impl Csv {
     pub(super) fn new(columns: &[Column], spelling: Spelling) -> Result<Self, EncodeError> {
         let mut writer = writer();
         writer
-            .write_record(columns.iter().map(Column::name))
+            .write_record(columns.iter().map(|column| &column.name))
             .map_err(fault)?;
         Ok(Self {
             writer,

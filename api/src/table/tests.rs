@@ -141,17 +141,14 @@ fn times_are_told_as_asked() {
 
 #[test]
 fn columns_nest_in_json_and_have_a_plain_name_elsewhere() {
-    let path = |keys: &[&str]| Column {
-        path: keys.iter().map(|key| (*key).to_owned()).collect(),
-        kind: Kind::Integer,
-    };
+    let path = |keys: &[&str]| Column::nested(keys, Kind::Integer);
     let columns = [
-        path(&["open"]),
+        Column::new("open", Kind::Integer),
         path(&["indicators", "sma:20"]),
         path(&["indicators", "macd:12:26:9", "macd"]),
         path(&["indicators", "macd:12:26:9", "signal"]),
         path(&["indicators", "stoch", "k"]),
-        path(&["last"]),
+        Column::new("last", Kind::Integer),
     ];
     let row: Vec<Value<'_>> = (0..6).map(Value::Integer).collect();
     let text = |format, columns: &[Column], row: &[Value<'_>]| {

@@ -40,7 +40,7 @@ impl Spelling {
             }
             Value::Time(_) => matches!(self.times, Times::Utc | Times::Local),
             Value::Decimal(_) => self.quoted,
-            Value::Integer(_) | Value::Flag(_) => false,
+            Value::Integer(_) | Value::Flag(_) | Value::Double(_) => false,
         };
         if in_quotes {
             text.push('"');
@@ -62,6 +62,7 @@ impl Spelling {
             }
             Value::Integer(number) => write!(text, "{number}"),
             Value::Flag(flag) => write!(text, "{flag}"),
+            Value::Double(number) => write!(text, "{number}"),
             Value::Decimal(amount) => write!(text, "{amount}"),
         };
     }

@@ -58,6 +58,8 @@ async fn an_export_equals_its_pages() {
         "/v1/candles/A?interval=1m&format=ndjson&from=2024-01-01&fill=previous",
         "/v1/candles/A?interval=1m&format=ndjson&order=desc",
         "/v1/candles/A?interval=30s&format=ndjson&from=2024-01-01&to=2024-01-09",
+        "/v1/candles/A?interval=1m&format=ndjson&from=2024-01-01&fill=null&indicators=sma:9,ema:7,vwap,stochrsi",
+        "/v1/candles/A?interval=1m&format=ndjson&order=desc&indicators=sma:9,ema:7,vwap,stochrsi",
         "/v1/ticks/A?format=ndjson&from=2024-01-01",
         "/v1/ticks/A?format=ndjson&order=desc&to=2024-01-09T00:00:01Z",
     ] {

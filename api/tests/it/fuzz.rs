@@ -13,9 +13,10 @@ use testbed::fuzz::{Mutator, budget, keep, kept, seed};
 use crate::fixture::{Fixture, Trade, at};
 
 /// Requests that were good once.
-const CORPUS: [&str; 12] = [
+const CORPUS: [&str; 13] = [
     "/v1/candles/A?interval=1m&from=2024-03-10&to=2024-03-11&limit=10",
     "/v1/candles/A?interval=4h&tz=America/New_York&from=2024-03-10T05:00:00Z&order=desc&partial=include",
+    "/v1/candles/A?interval=1d&indicators=sma:5,macd:3:7:2,bbands:5:1.5,vwap,psar:0.02:0.2&fill=null",
     "/v1/candles/A?interval=3M&anchor=calendar&fill=previous&numbers=string&from=1710046800000",
     "/v1/candles/A?interval=7m&fill=null&to=2024-03-10T06:00:00%2B01:00&limit=10000",
     "/v1/candles/A?interval=1w&tz=Asia/Kolkata&time=local&format=csv",

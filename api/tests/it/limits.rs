@@ -33,11 +33,16 @@ async fn the_limits_that_are_told_are_those_that_hold() {
         json!({
             "default_rows": 20, "max_rows": 20, "max_symbols": 3, "max_span_ms": 172_800_000, "max_concurrent": null,
             "max_export_rows": 10_000_000, "export_timeout_ms": 600_000,
+            "max_indicators": 20, "max_indicator_period": 1_000,
             "max_target_bytes": 8_192, "request_timeout_ms": 7_000, "statement_timeout_ms": 7_000,
         })
     );
     // THEN and each refuses the first request beyond it
     let target = |bytes: usize| format!("{:x<bytes$}", "/v1/symbols?q=");
+    let indicators = |count: u32| {
+        let keys: Vec<String> = (1..=count).map(|n| format!("sma:{n}")).collect();
+        format!("/v1/candles/A?interval=1d&indicators={}", keys.join(","))
+    };
     for (within, beyond, status) in [
         ("/v1/symbols?limit=20", "/v1/symbols?limit=21", 400),
         (
@@ -60,6 +65,12 @@ async fn the_limits_that_are_told_are_those_that_hold() {
         (
             "/v1/candles/B?interval=1d&format=csv&limit=20",
             "/v1/candles/B?interval=1d&format=csv",
+            400,
+        ),
+        (&*indicators(20), &*indicators(21), 400),
+        (
+            "/v1/candles/A?interval=1d&indicators=sma:1000",
+            "/v1/candles/A?interval=1d&indicators=sma:1001",
             400,
         ),
         (

@@ -15,6 +15,7 @@ mod folding;
 mod formats;
 mod fuzz;
 mod hostile_values;
+mod indicators;
 mod latest;
 mod limits;
 mod paging;

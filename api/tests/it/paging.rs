@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::fixture::{Fixture, Trade, at};
 
-async fn pages(fixture: &Fixture, first: &str) -> Vec<Vec<Value>> {
+pub(crate) async fn pages(fixture: &Fixture, first: &str) -> Vec<Vec<Value>> {
     let mut target = first.to_owned();
     let mut pages = Vec::new();
     loop {
