@@ -67,6 +67,7 @@ fn routes() -> [Route; 10] {
             get(time_series::get),
             openapi::time_series,
         ),
+        ("/v1/candles", get(candles::many::get), openapi::many),
         ("/v1/candles/{symbol}", get(candles::get), openapi::candles),
         ("/v1/indicators", get(indicators::list), openapi::indicators),
         ("/v1/latest", get(latest::get), openapi::latest),

@@ -34,8 +34,9 @@ pub(crate) fn tell_lag(response: &mut Response, now: i64, changed_at: Option<i64
     }
 }
 
-/// How long an answer may be used without asking again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How long an answer may be used without asking again; one that is made of several parts, as long as the greatest of
+/// theirs says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Freshness {
     /// Ended before the correction horizon: a change is not expected any more.
     Settled,

@@ -1,8 +1,9 @@
-//! `GET /v1/candles/{symbol}`: query -> pages of rows -> table.
+//! `GET /v1/candles/{symbol}`, and of several symbols: query -> pages of rows -> table.
 
 mod answer;
 mod columns;
 mod fold;
+pub(crate) mod many;
 mod page;
 mod pieces;
 mod query;
@@ -42,7 +43,7 @@ pub(crate) async fn get(
 
 /// The names of all parameters of the query.
 pub(crate) fn parameters() -> Vec<&'static str> {
-    [&query::NAMES[..], &Output::NAMES].concat()
+    [&query::NAMES[..], &["cursor"], &Output::NAMES].concat()
 }
 
 /// The columns of a row.

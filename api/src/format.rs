@@ -55,18 +55,18 @@ impl Format {
         matches!(self, Self::Arrow | Self::Parquet)
     }
 
-    /// The form that `Accept` likes best; JSON where it is not sent, `None` when it takes none of them.
-    pub(crate) fn accepted(headers: &HeaderMap) -> Option<Self> {
+    /// That of `formats` that `Accept` likes best; the first where it is not sent, `None` when it takes none of them.
+    pub(crate) fn accepted(headers: &HeaderMap, formats: &[(&str, Self)]) -> Option<Self> {
         let mut ranges = Vec::new();
         for value in headers.get_all(header::ACCEPT) {
             let ranges_of = value.to_str().unwrap_or_default().split(',');
             ranges.extend(ranges_of.filter_map(Range::of));
         }
         if ranges.is_empty() {
-            return Some(Self::Json);
+            return formats.first().map(|(_, first)| *first);
         }
         let mut best: Option<(Self, (u16, u8))> = None;
-        for (_, format) in Self::NAMES {
+        for (_, format) in formats.iter().copied() {
             // What names a form more closely decides for it.
             let range = ranges
                 .iter()
@@ -143,7 +143,7 @@ mod tests {
         for value in values {
             headers.append(header::ACCEPT, HeaderValue::from_str(value).unwrap());
         }
-        Format::accepted(&headers)
+        Format::accepted(&headers, &Format::NAMES)
     }
 
     #[test]

@@ -22,7 +22,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 pub(crate) use indicators::indicators;
 pub(crate) use latest::latest;
 pub(crate) use operations::{contract, health, limits, symbol, symbols, time_series};
-pub(crate) use rows::{candles, ticks};
+pub(crate) use rows::{candles, many, ticks};
 
 use crate::app::App;
 use crate::caching::{Freshness, Known};

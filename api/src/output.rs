@@ -22,9 +22,14 @@ impl Output {
     /// The names of its parameters.
     pub(crate) const NAMES: [&str; 4] = ["format", "fields", "numbers", "time"];
 
-    /// Reads them for a table of `columns`; `None` when no form is acceptable.
-    pub(crate) fn read(params: &mut Params, headers: &HeaderMap, columns: &[&str]) -> Option<Self> {
-        let asked = params.choice("format", &Format::NAMES);
+    /// Reads them for a table of `columns` that has some forms; `None` when none of them is acceptable.
+    pub(crate) fn read(
+        params: &mut Params,
+        headers: &HeaderMap,
+        columns: &[&str],
+        formats: &[(&str, Format)],
+    ) -> Option<Self> {
+        let asked = params.choice("format", formats);
         let quoted = params.choice("numbers", &[("number", false), ("string", true)]);
         let times = params.choice(
             "time",
@@ -37,7 +42,7 @@ impl Output {
             ],
         );
         let fields = params.value("fields", |text| fields(text, columns));
-        let format = asked.or_else(|| Format::accepted(headers))?;
+        let format = asked.or_else(|| Format::accepted(headers, formats))?;
         if format.is_columnar() && times.is_some_and(|times| times != Times::Utc) {
             let detail = "Arrow and Parquet have timestamps of their own: microseconds, UTC";
             params.fault(Fault::new("time", detail).hint(Some("rfc3339")));

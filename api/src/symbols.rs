@@ -29,7 +29,7 @@ pub(crate) async fn list(
         let usable = Some(text.to_owned()).filter(|text| !text.contains('\0'));
         usable.ok_or_else(|| Fault::new("q", "holds a NUL character"))
     });
-    let binding = format!("symbols\0{}", params.canonical());
+    let binding = format!("symbols\0{}", params.canonical(&[]));
     let after: Option<String> = params.value("cursor", |text| {
         let fault = || {
             Fault::new(

@@ -15,10 +15,11 @@ use crate::caching::{self, Known};
 use crate::decimals;
 use crate::envelope::Envelope;
 use crate::export::Pages;
+use crate::format::Format;
 use crate::limits::Limits;
 use crate::problem::ApiError;
 use crate::store::{Snapshot, Symbol};
-use crate::table::Encoder;
+use crate::table::{self, Encoder};
 
 /// The answer to a query of a symbol that exists.
 pub(super) async fn answer(
@@ -83,6 +84,26 @@ pub(super) async fn answer(
     columns.write(&page.rows, &mut *encoder)?;
     let next = next.as_ref().map(|(_, query)| query.as_str());
     answer.page(&known, encoder, uri, next)
+}
+
+/// The JSON of a page.
+///
+/// # Errors
+/// When a value does not fit its column.
+pub(super) fn object(query: &Query, symbol: &Symbol, page: &Page) -> Result<String, ApiError> {
+    let next = page.next.map(|last| query.next(last).0);
+    let as_of = page.rows.iter().filter_map(|row| row.updated_at).max();
+    let envelope = envelope(query, symbol, page, as_of, next.as_deref());
+    let columns = Columns::new(
+        &query.output.fields,
+        &query.indicators,
+        symbol,
+        query.fill != Fill::None,
+    );
+    let spelling = query.output.spelling(page.grid.tz());
+    let mut encoder = table::encoder(Format::Json, columns.list(), spelling, envelope.around())?;
+    columns.write(&page.rows, &mut *encoder)?;
+    String::from_utf8(encoder.finish()?).map_err(|error| ApiError::Data(error.to_string()))
 }
 
 /// What is said beside the rows.

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use common::interval::{Interval, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::columns;
+use super::{columns, many};
 use crate::cursor;
 use crate::format::Format;
 use crate::indicators::{self, Asked};
@@ -15,8 +15,8 @@ use crate::output::Output;
 use crate::params::{Params, When, bounds};
 use crate::problem::{ApiError, Fault};
 
-/// The names of its parameters, those of [`Output`] apart.
-pub(super) const NAMES: [&str; 12] = [
+/// The names of its parameters, those of [`Output`] and of what is asked about apart.
+pub(super) const NAMES: [&str; 11] = [
     "interval",
     "tz",
     "from",
@@ -28,8 +28,9 @@ pub(super) const NAMES: [&str; 12] = [
     "anchor",
     "updated_since",
     "indicators",
-    "cursor",
 ];
+/// Which symbols; no part of what a cursor is bound to.
+pub(super) const SYMBOLS: &str = "symbols";
 /// Rows that are read at a time where all are asked for.
 const WHOLE_LIMIT: u32 = 5_000;
 
@@ -81,7 +82,7 @@ pub(crate) struct Position {
 }
 
 /// A checked query.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Query {
     params: Params,
     symbol: String,
@@ -107,7 +108,7 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Reads the query of `uri`.
+    /// Reads the query of `uri` for one symbol.
     ///
     /// # Errors
     /// With all faults at once.
@@ -117,8 +118,44 @@ impl Query {
         symbol: &str,
         limits: &Limits,
     ) -> Result<Self, ApiError> {
-        let names = [&NAMES[..], &Output::NAMES].concat();
-        let mut params = Params::read(uri, &names);
+        let params = Params::read(uri, &super::parameters());
+        Self::check(params, headers, symbol, limits, &Format::NAMES)
+    }
+
+    /// Reads the query of `uri` for the symbols that it names, in their order.
+    ///
+    /// # Errors
+    /// With all faults at once.
+    pub(crate) fn read_many(
+        uri: &Uri,
+        headers: &HeaderMap,
+        limits: &Limits,
+    ) -> Result<Vec<Self>, ApiError> {
+        let mut params = Params::read(uri, &many::parameters());
+        let symbols = params.symbols(SYMBOLS, limits.max_symbols);
+        let count = u32::try_from(symbols.as_ref().map_or(1, Vec::len)).unwrap_or(u32::MAX);
+        let each = (limits.max_rows / count.max(1)).max(1);
+        let asked = params.text("limit").and_then(|text| text.parse().ok());
+        if asked.is_some_and(|rows: u32| each < rows && rows <= limits.max_rows) {
+            let detail = format!("symbols x limit may be at most {}", limits.max_rows);
+            params.fault(Fault::new("limit", detail).hint(Some(each.to_string())));
+        }
+        let mut query = Self::check(params, headers, "", limits, &Format::NAMES[..1])?;
+        query.limit = query.limit.min(each as usize);
+        let of = |symbol: String| Self {
+            symbol,
+            ..query.clone()
+        };
+        Ok(symbols.unwrap_or_default().into_iter().map(of).collect())
+    }
+
+    fn check(
+        mut params: Params,
+        headers: &HeaderMap,
+        symbol: &str,
+        limits: &Limits,
+        formats: &[(&str, Format)],
+    ) -> Result<Self, ApiError> {
         if params.text("interval").is_none() {
             params.fault(Fault::new("interval", "required, such as 5m, 1h, 1d or 1M"));
         }
@@ -156,7 +193,7 @@ impl Query {
             let detail = "a bucket without ticks has not changed: not together with updated_since";
             params.fault(Fault::new("fill", detail).allowed(&["none"]));
         }
-        let output = Output::read(&mut params, headers, &columns::NAMES);
+        let output = Output::read(&mut params, headers, &columns::NAMES, formats);
         let indicators = indicators(&mut params);
         if updated_since.is_some() && !indicators.is_empty() {
             let detail = "are made of all candles, not of those that changed: not together with updated_since";
@@ -196,6 +233,11 @@ impl Query {
             indicators,
             position,
         })
+    }
+
+    /// The symbol.
+    pub(crate) fn symbol(&self) -> &str {
+        &self.symbol
     }
 
     /// `from` and `to` as instants in a zone.
@@ -238,7 +280,7 @@ fn indicators(params: &mut Params) -> Vec<Asked> {
 }
 
 fn binding(symbol: &str, params: &Params) -> String {
-    format!("candles\0{symbol}\0{}", params.canonical())
+    format!("candles\0{symbol}\0{}", params.canonical(&[SYMBOLS]))
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
-use utoipa::openapi::{Content, RefOr, ResponseBuilder, Schema};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder, Schema};
 
 use super::operations::{ALWAYS, asked, json, next_page, operation, text, with_queries};
 use super::responses::{not_modified, problems, success, with_lag, with_next};
-use super::schemas::{array, object, of, one_of, row};
+use super::schemas::{array, nullable, object, of, one_of, row};
 use super::{indicators, parameters};
 use crate::format::Format;
 use crate::limits::Limits;
@@ -17,27 +17,7 @@ use crate::{candles as candles_route, ticks as ticks_route};
 pub(crate) fn candles(limits: &Limits) -> Operation {
     let columns = candles_route::columns();
     let queries = candles_route::parameters();
-    let body = object(
-        vec![
-            ("symbol", text("As asked for")),
-            ("interval", text("As asked for")),
-            ("tz", text("The zone of the buckets")),
-            ("from", asked("As asked for")),
-            ("to", asked("As asked for")),
-            (
-                "fill",
-                one_of(&["none", "null", "previous"], "As asked for").into(),
-            ),
-            ("as_of", told_time("The newest change among the rows")),
-            ("available", available_told()),
-            ("candles", array(candle(row(&columns))).into()),
-            (
-                "next_cursor",
-                asked("Where the next page begins; null on the last one"),
-            ),
-        ],
-        true,
-    );
+    let body = candles_body(&columns);
     let next = next_page("candles", &["symbol"], &["interval"]);
     let response = with_next(with_lag(success(
         "A page of candles, or in other forms a whole range.",
@@ -53,6 +33,56 @@ pub(crate) fn candles(limits: &Limits) -> Operation {
         .response("200", response)
         .response("304", not_modified());
     problems(operation, &[&ALWAYS[..], &["404", "406"]].concat()).build()
+}
+
+/// `/v1/candles`
+pub(crate) fn many(limits: &Limits) -> Operation {
+    let columns = candles_route::columns();
+    let by_symbol = ObjectBuilder::new()
+        .additional_properties(Some(nullable(candles_body(&columns))))
+        .build();
+    let body = object(
+        vec![
+            ("symbols", Schema::Object(by_symbol).into()),
+            ("errors", array(Ref::from_schema_name("Fault")).into()),
+        ],
+        true,
+    );
+    let response = with_lag(success("Candles of each symbol, in one snapshot.", true));
+    let operation = operation("many", "Candles of several symbols").description(Some(
+        "Under each symbol stands what its own path answers, where it goes on by its own cursor; an unknown one is null \
+         and named in errors. Symbols x limit may be at most max_rows.",
+    ));
+    let queries = candles_route::many::parameters();
+    let operation = with_queries(operation, &queries, limits, &names(&columns))
+        .response("200", json(response, body))
+        .response("304", not_modified());
+    problems(operation, &[&ALWAYS[..], &["406"]].concat()).build()
+}
+
+/// A page of candles.
+fn candles_body(columns: &[(&'static str, Kind)]) -> Object {
+    object(
+        vec![
+            ("symbol", text("As asked for")),
+            ("interval", text("As asked for")),
+            ("tz", text("The zone of the buckets")),
+            ("from", asked("As asked for")),
+            ("to", asked("As asked for")),
+            (
+                "fill",
+                one_of(&["none", "null", "previous"], "As asked for").into(),
+            ),
+            ("as_of", told_time("The newest change among the rows")),
+            ("available", available_told()),
+            ("candles", array(candle(row(columns))).into()),
+            (
+                "next_cursor",
+                asked("Where the next page begins; null on the last one"),
+            ),
+        ],
+        true,
+    )
 }
 
 /// `/v1/ticks/{symbol}`

@@ -66,7 +66,7 @@ impl Query {
         let (from, to) = (params.when("from"), params.when("to"));
         let limit = params.number("limit", 1..=limits.max_rows);
         let descending = params.choice("order", &[("asc", false), ("desc", true)]);
-        let output = Output::read(&mut params, headers, &NAMES);
+        let output = Output::read(&mut params, headers, &NAMES, &Format::NAMES);
         let binding = binding(symbol, &params);
         let position = params.value("cursor", |text| {
             cursor::open(text, &binding).ok_or_else(cursor::fault)
@@ -120,5 +120,5 @@ impl Query {
 }
 
 fn binding(symbol: &str, params: &Params) -> String {
-    format!("ticks\0{symbol}\0{}", params.canonical())
+    format!("ticks\0{symbol}\0{}", params.canonical(&[]))
 }

@@ -18,6 +18,7 @@ mod hostile_values;
 mod indicators;
 mod latest;
 mod limits;
+mod many;
 mod paging;
 mod symbols;
 mod ticks;
