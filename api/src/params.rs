@@ -24,7 +24,7 @@ impl Params {
     /// Reads a query string; names that are not `allowed`, and names given twice, are faults.
     pub(crate) fn read(uri: &Uri, allowed: &[&str]) -> Self {
         let mut faults = Vec::new();
-        let pairs = if let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) {
+        let mut pairs = if let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) {
             pairs
         } else {
             faults.push(Fault::new("", "the query string cannot be read"));
@@ -45,6 +45,8 @@ impl Params {
                 faults.push(Fault::new(name, "given twice"));
             }
         }
+        // What is unknown is told once, whoever asks for it.
+        pairs.retain(|(name, _)| allowed.contains(&name.as_str()));
         Self { pairs, faults }
     }
 
