@@ -24,7 +24,8 @@ impl Params {
     /// Reads a query string; names that are not `allowed`, and names given twice, are faults.
     pub(crate) fn read(uri: &Uri, allowed: &[&str]) -> Self {
         let mut faults = Vec::new();
-        let mut pairs = if let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) {
+        let mut pairs = if let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        {
             pairs
         } else {
             faults.push(Fault::new("", "the query string cannot be read"));
