@@ -59,7 +59,7 @@ pub(crate) const HEALTHCHECK: &str = "/_healthcheck";
 type Route = (&'static str, MethodRouter<App>, fn(&Limits) -> Operation);
 
 /// All public paths but the page at `/docs`.
-fn routes() -> [Route; 10] {
+fn routes() -> [Route; 11] {
     [
         (HEALTHCHECK, get(healthcheck::get), openapi::health),
         (
