@@ -415,11 +415,6 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<i64>, MigrateError> 
         .execute(&mut connection)
         .await?;
     let before = applied(&mut connection).await?;
-    if before.is_empty() {
-        sqlx::raw_sql(include_str!("database/owner.sql"))
-            .execute(&mut connection)
-            .await?;
-    }
     MIGRATIONS.run(&mut connection).await?;
     let after = applied(&mut connection).await?;
     // The lock ends with the session.
