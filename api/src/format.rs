@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 
 /// A form in which rows leave the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// One object with an envelope and the rows of a page.
     Json,
     /// An object a line.

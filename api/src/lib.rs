@@ -14,7 +14,7 @@ mod decimals;
 mod encode;
 mod envelope;
 mod export;
-mod format;
+pub mod format;
 mod guard;
 mod healthcheck;
 mod indicators;
@@ -31,7 +31,7 @@ mod problem;
 mod serve;
 mod store;
 mod symbols;
-mod table;
+pub mod table;
 mod ticks;
 mod time_series;
 

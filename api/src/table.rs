@@ -16,7 +16,7 @@ use arrow_schema::ArrowError;
 use common::amount::Amount;
 use parquet::errors::ParquetError;
 
-pub(crate) use self::text::{Spelling, Times};
+pub use self::text::{Spelling, Times};
 
 use self::columnar::{Arrow, Parquet};
 use self::csv::Csv;
@@ -25,31 +25,37 @@ use crate::format::Format;
 
 /// What the values of a column are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Instants.
     Time,
+    /// Whole numbers.
     Integer,
+    /// True or false.
     Flag,
     /// IEEE 754 doubles.
     Double,
     /// Exact decimals, none with more than `scale` places.
     Decimal {
+        /// Most decimals of any value.
         scale: u8,
     },
 }
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Column {
+pub struct Column {
     /// The keys that lead to the value in a JSON row: one, or more where objects are nested.
-    pub(crate) path: Vec<String>,
+    pub path: Vec<String>,
     /// What it is called where nothing nests.
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub name: String,
+    /// What its values are.
+    pub kind: Kind,
 }
 
 impl Column {
     /// A column that is not nested.
-    pub(crate) fn new(name: &str, kind: Kind) -> Self {
+    #[must_use]
+    pub fn new(name: &str, kind: Kind) -> Self {
         Self {
             path: vec![name.to_owned()],
             name: name.to_owned(),
@@ -58,7 +64,8 @@ impl Column {
     }
 
     /// A column that is nested in an object of such columns, which its name leaves out.
-    pub(crate) fn nested(path: &[&str], kind: Kind) -> Self {
+    #[must_use]
+    pub fn nested(path: &[&str], kind: Kind) -> Self {
         Self {
             path: path.iter().map(|key| (*key).to_owned()).collect(),
             name: path[1..].join("."),
@@ -69,34 +76,41 @@ impl Column {
 
 /// One value of a row.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// None.
     Null,
     /// Microseconds since 1970-01-01T00:00:00Z.
     Time(i64),
+    /// A whole number.
     Integer(i64),
+    /// True or false.
     Flag(bool),
     /// Finite.
     Double(f64),
+    /// An exact decimal.
     Decimal(Cow<'a, Amount>),
 }
 
 /// Why rows could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum EncodeError {
+pub enum EncodeError {
     /// A value is not of its column's type.
     #[error("a value does not fit column {0}")]
     Misfit(String),
+    /// The writer of CSV refused.
     #[error("csv: {0}")]
     Csv(String),
+    /// The writer of record batches refused.
     #[error("arrow: {0}")]
     Arrow(#[from] ArrowError),
+    /// The writer of Parquet refused.
     #[error("parquet: {0}")]
     Parquet(#[from] ParquetError),
 }
 
 /// Makes bytes of rows.
-pub(crate) trait Encoder: Send {
+pub trait Encoder: Send {
     /// Adds a row: a value for each column.
     ///
     /// # Errors
@@ -118,18 +132,18 @@ pub(crate) trait Encoder: Send {
 
 /// What goes around the rows.
 #[derive(Debug, Default)]
-pub(crate) struct Envelope {
+pub struct Envelope {
     /// JSON before and after the rows of a page.
-    pub(crate) json: (String, String),
+    pub json: (String, String),
     /// Names and values for the metadata of a schema.
-    pub(crate) metadata: Vec<(String, String)>,
+    pub metadata: Vec<(String, String)>,
 }
 
 /// The encoder of a form.
 ///
 /// # Errors
 /// When the columns cannot be written in it.
-pub(crate) fn encoder(
+pub fn encoder(
     format: Format,
     columns: &[Column],
     spelling: Spelling,

@@ -55,6 +55,17 @@ impl Amount {
     /// `self` / `divisor`, rounded half-even to `places` decimals; `None` when `divisor` is zero.
     #[must_use]
     pub fn divide(&self, divisor: &Self, places: u32) -> Option<Self> {
+        if let (Form::Small { units: a, scale: s }, Form::Small { units: b, scale: t }) =
+            (&self.0, &divisor.0)
+            && let Some(units) = divide_small((*a, *s), (*b, *t), places)
+        {
+            let scale = places;
+            return Some(Self(Form::Small { units, scale }));
+        }
+        self.divide_large(divisor, places)
+    }
+
+    fn divide_large(&self, divisor: &Self, places: u32) -> Option<Self> {
         let (a, s) = self.to_big().into_bigint_and_exponent();
         let (b, t) = divisor.to_big().into_bigint_and_exponent();
         if b.sign() == Sign::NoSign {
@@ -147,6 +158,22 @@ fn add_small((a, s): (i128, u32), (b, t): (i128, u32)) -> Option<Form> {
         units: at(a, s)?.checked_add(at(b, t)?)?,
         scale,
     })
+}
+
+/// The quotient in units of 10^-`places`, rounded half-even; `None` when 127 bits do not hold it or there is none.
+fn divide_small((a, s): (i128, u32), (b, t): (i128, u32), places: u32) -> Option<i128> {
+    let (up, down) = (places + t, s);
+    let power = |exponent: u32| 10_i128.checked_pow(exponent);
+    let (a, b) = if up >= down {
+        (a.checked_mul(power(up - down)?)?, b)
+    } else {
+        (a, b.checked_mul(power(down - up)?)?)
+    };
+    let (quotient, remainder) = (a.checked_div(b)?, a.checked_rem(b)?);
+    let twice = remainder.unsigned_abs().checked_mul(2)?;
+    let up = twice > b.unsigned_abs() || (twice == b.unsigned_abs() && quotient % 2 != 0);
+    let away = if (a < 0) == (b < 0) { 1 } else { -1 };
+    Some(if up { quotient + away } else { quotient })
 }
 
 impl From<Decimal> for Amount {
@@ -294,6 +321,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_quotient_is_the_same_in_128_bits_and_in_more(
+            a in -10_i128.pow(20)..10_i128.pow(20), s in 0_u32..=18, b in -1_000_i128..1_000, t in 0_u32..=18, places in 0_u32..=26
+        ) {
+            let amount = |units, scale| Amount(Form::Small { units, scale });
+            let (x, y) = (amount(a, s), amount(b, t));
+            prop_assert_eq!(x.divide(&y, places), x.divide_large(&y, places));
+        }
+
         #[test]
         fn units_are_the_digits_of_the_text(units in -10_i128.pow(38) + 1..10_i128.pow(38), scale in 0_u32..=36) {
             let text = BigDecimal::new(units.into(), i64::from(scale)).to_plain_string();

@@ -10,24 +10,28 @@ use crate::encode::write_time;
 
 /// How a time is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Times {
+pub enum Times {
     /// RFC 3339 with `Z`.
     Utc,
     /// RFC 3339 with the offset of the answer's zone.
     Local,
     /// Whole seconds since 1970-01-01T00:00:00Z; what is finer is cut off, as it is of milliseconds.
     Seconds,
+    /// Whole milliseconds.
     Milliseconds,
+    /// Nanoseconds.
     Nanoseconds,
 }
 
 /// How values are spelled where a form leaves a choice.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Spelling {
+pub struct Spelling {
     /// Decimals are texts.
-    pub(crate) quoted: bool,
-    pub(crate) times: Times,
-    pub(crate) tz: Tz,
+    pub quoted: bool,
+    /// What a time looks like.
+    pub times: Times,
+    /// The zone of local times.
+    pub tz: Tz,
 }
 
 impl Spelling {
