@@ -55,6 +55,11 @@ impl Output {
         })
     }
 
+    /// Whether the whole range is told, not a page of it: other forms than JSON have no page unless one is asked for.
+    pub(crate) fn is_whole(&self, limit: Option<u32>, continued: bool) -> bool {
+        self.format != Format::Json && limit.is_none() && !continued
+    }
+
     /// How values are spelled in an answer of that zone.
     pub(crate) const fn spelling(&self, tz: Tz) -> Spelling {
         Spelling {

@@ -31,15 +31,9 @@ pub(crate) async fn list(
     });
     let binding = format!("symbols\0{}", params.canonical(&[]));
     let after: Option<String> = params.value("cursor", |text| {
-        let fault = || {
-            Fault::new(
-                "cursor",
-                "not a cursor of this query: repeat it with nothing but the cursor changed",
-            )
-        };
         cursor::open(text, &binding)
             .filter(|name: &String| !name.contains('\0'))
-            .ok_or_else(fault)
+            .ok_or_else(cursor::fault)
     });
     params.check()?;
 

@@ -208,8 +208,7 @@ impl Query {
             return Err(ApiError::Parameters(Vec::new()));
         };
         let output = output.ok_or(ApiError::NotAcceptable)?;
-        // Other forms than JSON have no page unless one is asked for.
-        let whole = output.format != Format::Json && limit.is_none() && position.is_none();
+        let whole = output.is_whole(limit, position.is_some());
         let limit = limit.unwrap_or(if whole {
             WHOLE_LIMIT
         } else {

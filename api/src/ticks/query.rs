@@ -73,7 +73,7 @@ impl Query {
         });
         params.check()?;
         let output = output.ok_or(ApiError::NotAcceptable)?;
-        let whole = output.format != Format::Json && limit.is_none() && position.is_none();
+        let whole = output.is_whole(limit, position.is_some());
         let limit = limit.unwrap_or(if whole {
             WHOLE_LIMIT
         } else {
