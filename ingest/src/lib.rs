@@ -14,6 +14,7 @@ pub mod failure;
 pub mod floor;
 pub mod fold;
 pub mod health;
+mod levels;
 pub mod merge;
 pub mod metrics;
 pub mod recent;

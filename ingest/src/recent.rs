@@ -65,11 +65,10 @@ impl Recent {
             let mut newest = before
                 .filter(|held| held.stamp == change.before)
                 .map_or_else(Newest::default, |held| held.newest);
-            for (held, (start, candle)) in newest
-                .iter_mut()
-                .zip(change.newest)
-                .filter_map(|(held, written)| written.map(|written| (held, written)))
-            {
+            for (held, written) in newest.iter_mut().zip(change.newest) {
+                let Some((start, candle)) = written else {
+                    continue;
+                };
                 // A bucket before the newest one says nothing of that.
                 if held.as_ref().is_none_or(|held| held.0 <= start) {
                     *held = candle.map(|candle| (start, candle));
