@@ -60,13 +60,13 @@ impl Run {
         tail(self.process.log(), 40)
     }
 
+    async fn ask(&self, path: &str) -> reqwest::Response {
+        let url = format!("{}{path}", self.base);
+        self.client.get(url).send().await.unwrap()
+    }
+
     async fn get(&self, path: &str) -> String {
-        let response = self
-            .client
-            .get(format!("{}{path}", self.base))
-            .send()
-            .await
-            .unwrap();
+        let response = self.ask(path).await;
         assert_eq!(response.status(), 200, "{path}");
         response.text().await.unwrap()
     }
@@ -74,8 +74,7 @@ impl Run {
     /// How many simulated trades of a symbol its minutes count.
     async fn simulated(&self) -> u64 {
         let path = "/v1/candles/SIM.AAA?interval=1m&partial=include&from=2020-01-01&limit=10000";
-        let url = format!("{}{path}", self.base);
-        let response = self.client.get(url).send().await.unwrap();
+        let response = self.ask(path).await;
         if response.status() == 404 {
             // The first of its trades is still to come.
             return 0;
