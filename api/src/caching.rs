@@ -286,6 +286,30 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_of_a_compressed_body_matches_the_body() {
+        let (old, new) = (State::of("1"), State::of("2"));
+        let answer = |known: &Known, state, body: &str| {
+            known.answer_with(Some(state), Freshness::Recent, body.to_owned())
+        };
+        let plain = tag(&answer(&known(&[]), old, "body"));
+        for (coding, matches) in [("gzip", true), ("zstd", true), ("br", false)] {
+            let coded = format!("{}-{coding}\"", plain.trim_end_matches('"'));
+            let known = known(&[&coded]);
+            let same = answer(&known, new, "body");
+            assert_eq!(
+                same.status() == StatusCode::NOT_MODIFIED,
+                matches,
+                "{coding}"
+            );
+            if matches {
+                assert_eq!(tag(&same), coded);
+            }
+            let other = answer(&known, new, "another body");
+            assert_eq!(other.status(), StatusCode::OK, "{coding}");
+        }
+    }
+
+    #[test]
     fn nginx_is_told_before_it_reads_no_cache() {
         let response = known(&[]).answer_with(None, Freshness::Recent, String::new());
         let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();

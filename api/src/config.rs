@@ -28,6 +28,8 @@ pub struct ApiConfig {
     _accept: IgnoredAny,
     #[serde(skip_serializing, rename = "batch")]
     _batch: IgnoredAny,
+    #[serde(skip_serializing, rename = "poison")]
+    _poison: IgnoredAny,
     #[serde(skip_serializing, rename = "upkeep")]
     _upkeep: IgnoredAny,
 }
@@ -45,6 +47,7 @@ impl Default for ApiConfig {
             _kafka: IgnoredAny,
             _accept: IgnoredAny,
             _batch: IgnoredAny,
+            _poison: IgnoredAny,
             _upkeep: IgnoredAny,
         }
     }

@@ -1,6 +1,7 @@
 //! Sessions that meet at the same rows: one stands at a named point while another passes or waits, and whatever the
 //! order, all of both is there and each candle is the aggregate of its ticks.
 
+mod deletion;
 mod park;
 
 use std::collections::BTreeSet;

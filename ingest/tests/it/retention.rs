@@ -9,13 +9,13 @@ use crate::database::{
     DAYS, Database, HOURS, MINUTES, TICKS, VERSIONS, cancelled, corrected, tick,
 };
 
-async fn entry(db: &Database, symbol: &str) -> Entry {
+pub(crate) async fn entry(db: &Database, symbol: &str) -> Entry {
     let mut session = db.sessions.acquire().await.unwrap();
     let mut found = symbols::list(&mut session, Some(symbol)).await.unwrap();
     found.remove(0)
 }
 
-fn time(text: &str) -> DateTime<Utc> {
+pub(crate) fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 

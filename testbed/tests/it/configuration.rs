@@ -1,8 +1,11 @@
 //! A wrong configuration is refused with its key, and no password is ever shown.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::program::run;
+use testbed::workspace;
+
+use crate::program::{run, run_of};
 
 /// A file of settings that goes with the process.
 fn settings_file(name: &str, yaml: &str) -> PathBuf {
@@ -105,6 +108,30 @@ async fn wrong_configuration_is_refused_before_anything_is_reached_and_names_its
         code == 0 && text.contains("\"0042\"") && text.contains("\"1e3\""),
         "{code} {text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_program_leaves_the_sections_of_the_other_alone() {
+    // GIVEN a file with every section that the README tells
+    let readme = std::fs::read_to_string(workspace::root().join("README.md")).unwrap();
+    let sections: BTreeSet<&str> = readme
+        .lines()
+        .filter(|line| line.contains("`FDA_"))
+        .filter_map(|line| line.strip_prefix("| `")?.split('.').next())
+        .collect();
+    assert!(sections.len() >= 9, "{sections:?}");
+    let yaml: String = sections
+        .iter()
+        .map(|name| format!("{name}: {{}}\n"))
+        .collect();
+    let file = settings_file("sections", &yaml);
+    for program in ["ingest", "api"] {
+        // WHEN a program reads it THEN it takes it
+        let arguments = ["config", "check", "--config", file.to_str().unwrap()];
+        let (code, text) = run_of(program, &arguments, &[]).await;
+        assert_eq!(code, 0, "{program}: {text}");
+    }
+    std::fs::remove_file(file).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
