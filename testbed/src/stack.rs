@@ -137,7 +137,7 @@ impl Stack {
             "api itself (no nginx here)"
         };
         let live = self.simulator.as_ref().map_or_else(String::new, |_| {
-            format!("  curl '{base}/v1/candles/SIM.AAA?interval=1m&order=desc&limit=3'\n")
+            format!("  curl '{base}/v1/candles/SIM.AAA?interval=1m&partial=include&order=desc&limit=3'\n")
         });
         say(&format!(
             "
