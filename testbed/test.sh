@@ -2,6 +2,7 @@
 # Everything that must hold, in the order of what fails soonest; each part says how long it took.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. testbed/ops/tools.sh
 
 part() {
     local name=$1 start=$SECONDS
@@ -11,15 +12,13 @@ part() {
     printf '=== %s: %d s\n' "$name" $((SECONDS - start))
 }
 
-# The Python packages of the oracle and the emulation of AWS, in an environment of their own; made again when the list
-# changes.
+# The Python packages of the oracle and the emulation of AWS, in an environment of their own.
 oracle() {
-    local venv=.work/venv list=testbed/requirements.txt
-    if cmp -s "$list" "$venv/requirements.txt"; then return; fi
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$list"
-    cp "$list" "$venv/requirements.txt"
+    local python
+    python=$(python_tool python testbed/requirements.txt)
+    mkdir -p .work
+    rm -rf .work/venv
+    ln -s "$(dirname "$(dirname "$python")")" .work/venv
 }
 
 # `testbed/test.sh oracle` only prepares the oracle, for `cargo test` by hand.

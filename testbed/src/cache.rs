@@ -1,4 +1,4 @@
-//! Downloads that are made once and shared by everything that runs in this workspace.
+//! Downloads that are made once and shared by all workspaces of this login.
 //!
 //! A folder in the cache is complete or absent: it is filled under another name and renamed. Two programs that fill the
 //! same one at once both succeed, and one of the two copies stays.
@@ -7,6 +7,20 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+
+use crate::workspace;
+
+/// Where downloads lie: `$XDG_CACHE_HOME/financial-data-api`, by default below `~/.cache`.
+pub fn folder() -> PathBuf {
+    let named = |name| {
+        std::env::var_os(name)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
+    named("XDG_CACHE_HOME")
+        .or_else(|| Some(named("HOME")?.join(".cache")))
+        .map_or_else(workspace::work, |base| base.join("financial-data-api"))
+}
 
 /// Returns `folder`, after filling it with `fill` when it does not exist yet; `fill` gets the path to create and fill.
 ///

@@ -50,7 +50,7 @@ impl Authority {
         &self.pem
     }
 
-    /// A server's certificate for names and addresses.
+    /// A certificate for names and addresses, of a server or of a client.
     ///
     /// # Errors
     ///
@@ -61,7 +61,10 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, "testbed server");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let key = KeyPair::generate().context("cannot make a key")?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Certificate {

@@ -15,9 +15,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::certificates::Certificate;
+use crate::certificates::{Authority, Certificate};
 use crate::process::{self, Launch, Process, Signal};
-use crate::{cache, eventually, java, ports, workspace};
+use crate::{cache, eventually, java, ports};
 
 /// The version that is fetched.
 pub const VERSION: &str = "4.3.1";
@@ -34,11 +34,13 @@ const MEMBER: &str = include_str!("kafka/member.properties");
 /// What a listener with TLS and SCRAM-SHA-512 needs beside them.
 const SECURED: &str = include_str!("kafka/secured.properties");
 
-/// A listener with TLS and a login.
+/// A listener with TLS, certificates of clients and a login.
 #[derive(Debug)]
 pub struct Secured<'a> {
     /// Of the broker.
     pub certificate: &'a Certificate,
+    /// Who signs the certificates that clients must have.
+    pub clients: &'a Authority,
     /// Who may log in, by SCRAM-SHA-512.
     pub username: &'a str,
     /// With this password.
@@ -128,9 +130,12 @@ impl Kafka {
             let keystore = folder.join("keystore.pem");
             let Certificate { certificate, key } = secured.certificate;
             std::fs::write(&keystore, format!("{key}{certificate}"))?;
+            let truststore = folder.join("truststore.pem");
+            std::fs::write(&truststore, secured.clients.pem())?;
             let more = SECURED
                 .replace("@SECURED_PORT@", &port.to_string())
-                .replace("@KEYSTORE@", &keystore.display().to_string());
+                .replace("@KEYSTORE@", &keystore.display().to_string())
+                .replace("@TRUSTSTORE@", &truststore.display().to_string());
             settings.push_str(&more);
         }
         let member = match member {
@@ -334,7 +339,7 @@ async fn describe(bootstrap: &str) -> Result<()> {
 }
 
 async fn libraries() -> Result<PathBuf> {
-    let folder = workspace::work().join("kafka").join(VERSION);
+    let folder = cache::folder().join("kafka").join(VERSION);
     cache::fetch_once(&folder, async |folder| {
         eprintln!("Fetching Apache Kafka {VERSION} (about 100 MB, once) …");
         std::fs::create_dir_all(folder)?;

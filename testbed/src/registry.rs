@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 
 use crate::process::{self, Launch, Process};
-use crate::{cache, http, java, ports, workspace};
+use crate::{cache, http, java, ports};
 
 /// The newest version that runs on Java 17.
 pub const VERSION: &str = "3.0.9";
@@ -154,7 +154,7 @@ fn launch(application: &Path, folder: &Path, port: u16) -> Result<Process> {
 }
 
 async fn application() -> Result<PathBuf> {
-    let folder = workspace::work().join("registry").join(VERSION);
+    let folder = cache::folder().join("registry").join(VERSION);
     cache::fetch_once(&folder, async |folder| {
         eprintln!("Fetching the Apicurio schema registry {VERSION} (about 200 MB, once) …");
         std::fs::create_dir_all(folder)?;

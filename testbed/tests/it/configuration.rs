@@ -112,18 +112,16 @@ async fn wrong_configuration_is_refused_before_anything_is_reached_and_names_its
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_program_leaves_the_sections_of_the_other_alone() {
-    // GIVEN a file with every section that the README tells
+    // GIVEN a file with every section that the README tells; `admin` is both programs' and needs its key
     let readme = std::fs::read_to_string(workspace::root().join("README.md")).unwrap();
     let sections: BTreeSet<&str> = readme
         .lines()
         .filter(|line| line.contains("`FDA_"))
         .filter_map(|line| line.strip_prefix("| `")?.split('.').next())
+        .filter(|section| *section != "admin")
         .collect();
-    assert!(sections.len() >= 9, "{sections:?}");
-    let yaml: String = sections
-        .iter()
-        .map(|name| format!("{name}: {{}}\n"))
-        .collect();
+    assert!(sections.len() >= 8, "{sections:?}");
+    let yaml = Vec::from_iter(sections).join(": {}\n") + ": {}\n";
     let file = settings_file("sections", &yaml);
     for program in ["ingest", "api"] {
         // WHEN a program reads it THEN it takes it

@@ -1,13 +1,16 @@
 //! Logins come from AWS Secrets Manager; a wrong one is named, asked for gently, and mended without a restart.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use testbed::moto::Moto;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
+use testbed::moto::{Moto, REGION};
 
 use crate::api::Api;
 use crate::positions::{counts, ticks};
-use crate::program::log_of;
-use crate::secured::{Site, aws, login};
+use crate::program::{log_of, run};
+use crate::secured::{Site, aws, login, servers};
 use crate::worker::Worker;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +55,7 @@ async fn both_programs_log_in_with_a_secret_in_either_spelling() {
     let url = site.pipeline.url_as("nobody");
     let endpoint = site.door.url();
     let settings = [&aws(endpoint, &secret)[..], &[("FDA_DATABASE__URL", &url)]].concat();
-    let (code, text) = crate::program::run(&["verify"], &settings).await;
+    let (code, text) = run(&["verify"], &settings).await;
     assert!(code == 0 && text.contains(" 0 differences"), "{text}");
     let expected = [("S.false".to_owned(), 5), ("S.true".to_owned(), 5)];
     assert_eq!(counts(&site.pipeline).await, expected);
@@ -197,4 +200,71 @@ async fn secrets_manager_that_is_away_is_waited_for_by_name() {
     moto.put("away/api", &login(&reader, "r")).await.unwrap();
     worker.ready().await;
     api.ready().await;
+}
+
+/// Gives credentials, as the agent of EKS Pod Identity does, to who brings the token.
+async fn pod_identity_agent(token: &'static str) -> String {
+    let give = move |headers: HeaderMap| async move {
+        if headers
+            .get("authorization")
+            .is_none_or(|given| given != token)
+        {
+            return StatusCode::UNAUTHORIZED.into_response();
+        }
+        let credentials = serde_json::json!({
+            "AccessKeyId": "AKIDPOD", "SecretAccessKey": "x", "Token": "x", "Expiration": "2099-01-01T00:00:00Z",
+        });
+        axum::Json(credentials).into_response()
+    };
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .unwrap();
+    let url = format!("http://{}/v1/credentials", listener.local_addr().unwrap());
+    let router = axum::Router::new().route("/v1/credentials", axum::routing::get(give));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_credentials_come_from_the_service_account_or_the_pods_identity() {
+    // GIVEN a token file as Kubernetes mounts it, and no key in the environment
+    const TOKEN: &str = "a-projected-token";
+    let site = Site::new("identity").await;
+    let writer = site.make_login("ingest", "writer", "w").await;
+    site.put("ingest", &login(&writer, "w")).await;
+    let file = site.pipeline.folder().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    let file = file.display().to_string();
+    let (secret, url) = (site.secret("ingest"), site.pipeline.url_as("nobody"));
+    let common = [
+        ("FDA_DATABASE__SECRET", secret.as_str()),
+        ("FDA_DATABASE__URL", &url),
+        ("AWS_ENDPOINT_URL", site.door.url()),
+        ("AWS_REGION", REGION),
+    ];
+    let sts = servers().await.moto.url();
+    let service_account = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file.as_str()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/ingest"),
+        ("AWS_ENDPOINT_URL_STS", &sts),
+    ];
+    let agent = pod_identity_agent(TOKEN).await;
+    let pod_identity = [
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.as_str()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &agent),
+    ];
+    for (name, own, key) in [
+        ("service account", &service_account[..], "ASIA"),
+        ("pod identity", &pod_identity[..], "AKIDPOD"),
+    ] {
+        // WHEN a program needs its login
+        let (code, text) = run(&["offsets", "show"], &[&common[..], own].concat()).await;
+        // THEN it gets it, with the credentials that the one or the other gave
+        assert_eq!(code, 0, "{name}: {text}");
+        let signers = site.door.signers();
+        assert!(
+            signers.iter().any(|signer| signer.starts_with(key)),
+            "{name}: {signers:?}"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each test has logins of its own, members of the roles that the migrations make, and secrets of its own names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -164,26 +164,33 @@ pub(crate) fn authority_file(pipeline: &Pipeline, name: &str, authority: &Author
     file
 }
 
-/// The way to the emulation: it counts the askings for each secret, and lets answers wait.
+/// The way to the emulation: it counts the askings for each secret, keeps who asked, and lets answers wait.
 pub(crate) struct Door {
     url: String,
     asked: Arc<Mutex<BTreeMap<String, u32>>>,
+    signers: Arc<Mutex<BTreeSet<String>>>,
     open: watch::Sender<bool>,
 }
 
 impl Door {
     async fn to(moto: String) -> Self {
         let asked: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+        let signers: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let (open, is_open) = watch::channel(true);
-        let (counts, client) = (asked.clone(), http::local().unwrap());
+        let (counts, keys, client) = (asked.clone(), signers.clone(), http::local().unwrap());
         let pass = move |headers: HeaderMap, body: Bytes| {
-            let (counts, client, moto) = (counts.clone(), client.clone(), moto.clone());
+            let (counts, keys) = (counts.clone(), keys.clone());
+            let (client, moto) = (client.clone(), moto.clone());
             let mut is_open = is_open.clone();
             async move {
                 let request: serde_json::Value = serde_json::from_slice(&body).unwrap();
                 assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
                 let secret = request["SecretId"].as_str().unwrap().to_owned();
                 *counts.lock().unwrap().entry(secret).or_default() += 1;
+                // AWS4-HMAC-SHA256 Credential=KEY/DATE/…
+                let signature = headers["authorization"].to_str().unwrap();
+                let key = signature.split(['=', '/']).nth(1).unwrap().to_owned();
+                keys.lock().unwrap().insert(key);
                 is_open.wait_for(|open| *open).await.unwrap();
                 match client.post(moto).headers(headers).body(body).send().await {
                     Ok(answer) => (answer.status(), answer.bytes().await.unwrap()).into_response(),
@@ -197,7 +204,12 @@ impl Door {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = axum::Router::new().fallback(pass);
         tokio::spawn(axum::serve(listener, router).into_future());
-        Self { url, asked, open }
+        Self {
+            url,
+            asked,
+            signers,
+            open,
+        }
     }
 
     /// Where it is, for `AWS_ENDPOINT_URL`.
@@ -209,6 +221,11 @@ impl Door {
     pub(crate) fn asked(&self, secret: &str) -> u32 {
         let asked = self.asked.lock().unwrap();
         asked.get(secret).copied().unwrap_or_default()
+    }
+
+    /// The access keys that requests were signed with.
+    pub(crate) fn signers(&self) -> BTreeSet<String> {
+        self.signers.lock().unwrap().clone()
     }
 
     /// Waits until a secret was asked for so often.
