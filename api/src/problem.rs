@@ -213,16 +213,20 @@ fn timeout() -> Problem {
     )
 }
 
+/// Whether a failure of that SQLSTATE passes: connection, resources, operator intervention, credentials, no database, no
+/// schema or table yet; a conflict with the recovery of a standby, a lock that was not had in time, a fault of the
+/// system; a statement that was prepared before a migration.
+fn passes(code: &str) -> bool {
+    ["08", "53", "57P", "28", "3D", "3F", "40", "58"]
+        .iter()
+        .any(|class| code.starts_with(class))
+        || ["25P03", "25P04", "42P01", "42883", "55P03", "0A000"].contains(&code)
+}
+
 /// Whether waiting may help: no connection, or a schema that is not there yet.
 fn is_away(error: &sqlx::Error) -> bool {
     match sqlstate(error) {
-        // Connection, resources, operator intervention, credentials, no database, no schema or table yet.
-        Some(code) => {
-            ["08", "53", "57P", "28", "3D", "3F"]
-                .iter()
-                .any(|class| code.starts_with(class))
-                || ["25P03", "25P04", "42P01", "42883"].contains(&&*code)
-        }
+        Some(code) => passes(&code),
         None => matches!(
             error,
             sqlx::Error::Io(_)
@@ -269,6 +273,18 @@ mod tests {
             (problem.status, problem.detail.as_str()),
             (404, "unknown symbol AB")
         );
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_does_not() {
+        for code in [
+            "08006", "0A000", "28P01", "40001", "40P01", "53300", "55P03", "57P01", "58030",
+        ] {
+            assert!(passes(code), "{code}");
+        }
+        for code in ["22P02", "42601", "42703", "57014", "XX000"] {
+            assert!(!passes(code), "{code}");
+        }
     }
 
     #[test]
