@@ -98,6 +98,7 @@ impl App {
         let sessions = Database::of(&database, session.options([CHECK_CLIENT]));
         let turns = config.limits.max_concurrent;
         let limits = Limits::of(config, statement_timeout);
+        let exports = Arc::new(Semaphore::new(limits.max_exports as usize));
         let operations = routes().map(|(path, _, operation)| (path, operation(&limits)));
         let document = openapi::document(operations).to_json()?;
         Ok(Self {

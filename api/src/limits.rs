@@ -1,10 +1,12 @@
 //! `GET /v1/limits`: every cap by name, from the values that enforce them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
+use common::interval::{Interval, Unit};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,11 +21,23 @@ use crate::problem::{ApiError, Fault};
 pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
 /// Rows of a page that does not say how many it wants.
 const DEFAULT_ROWS: u32 = 500;
+/// The units of intervals.
+const UNITS: [Unit; 8] = [
+    Unit::Second,
+    Unit::Minute,
+    Unit::Hour,
+    Unit::Day,
+    Unit::Week,
+    Unit::Month,
+    Unit::Quarter,
+    Unit::Year,
+];
 
 /// What one request may ask for. `None`: no cap.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Limits {
-    /// Rows of a page, `limit`, when it is not given.
+    /// Rows of a page, `limit`, when it is not given; fewer where `max_span_ms` or `max_rows` for all symbols says so.
+    /// Other forms than JSON then tell all rows.
     pub(crate) default_rows: u32,
     /// Most rows of a page.
     pub(crate) max_rows: u32,
@@ -33,10 +47,14 @@ pub(crate) struct Limits {
     pub(crate) max_indicators: usize,
     /// Longest period of an indicator, in candles.
     pub(crate) max_indicator_period: u32,
-    /// Longest range from `from` to `to`, in milliseconds.
+    /// Greatest count of each unit of an interval.
+    pub(crate) max_interval_counts: BTreeMap<String, u32>,
+    /// Longest range from `from` to `to`, in milliseconds; without `from`, of as many candles as `limit` says.
     pub(crate) max_span_ms: Option<u64>,
     /// Most requests under way at once; further ones are 429.
     pub(crate) max_concurrent: Option<u32>,
+    /// Most exports under way at once; further ones are 429.
+    pub(crate) max_exports: u32,
     /// Most rows of an export: an answer of a whole range. A longer one is broken off.
     pub(crate) max_export_rows: u64,
     /// Longest time for an export, in milliseconds; then it is broken off.
@@ -47,6 +65,12 @@ pub(crate) struct Limits {
     pub(crate) request_timeout_ms: u64,
     /// Longest time of one statement in the database, in milliseconds; then 504.
     pub(crate) statement_timeout_ms: u64,
+    /// Most clients that are connected at once; further ones are 503.
+    pub(crate) max_connections: usize,
+    /// Longest wait for the head of a request, also of the next one on a connection, in milliseconds.
+    pub(crate) header_timeout_ms: u64,
+    /// How long a client may leave an answer unread, in milliseconds.
+    pub(crate) write_timeout_ms: u64,
 }
 
 impl Limits {
@@ -57,13 +81,22 @@ impl Limits {
             max_symbols: config.limits.max_symbols,
             max_indicators: indicators::MAX_ASKED,
             max_indicator_period: indicators::MAX_PERIOD,
+            max_interval_counts: UNITS
+                .into_iter()
+                .map(|unit| (unit.letter().to_string(), unit.max_count()))
+                .collect(),
             max_span_ms: config.limits.max_span.map(milliseconds),
             max_concurrent: config.limits.max_concurrent,
+            // Half of the sessions are left to short answers.
+            max_exports: (config.database.max_connections / 2).max(1),
             max_export_rows: config.limits.max_export_rows,
             export_timeout_ms: milliseconds(config.limits.export_timeout),
             max_target_bytes: MAX_TARGET_BYTES,
             request_timeout_ms: milliseconds(config.http.request_timeout),
             statement_timeout_ms: milliseconds(statement_timeout),
+            max_connections: config.http.max_connections,
+            header_timeout_ms: milliseconds(config.http.header_timeout),
+            write_timeout_ms: milliseconds(config.http.write_timeout),
         }
     }
 

@@ -102,9 +102,8 @@ fn rows(name: &str, limits: &Limits) -> Option<Described> {
         "limit" => (
             of(&[Type::Integer], "Rows of a page")
                 .minimum(Some(1))
-                .maximum(Some(limits.max_rows))
-                .default(Some(json!(limits.default_rows))),
-            "Most rows of the page.",
+                .maximum(Some(limits.max_rows)),
+            "Most rows of the page. Without it a page has default_rows of /v1/limits, and other forms than JSON tell the whole range.",
             json!(2),
         ),
         "cursor" => {

@@ -32,8 +32,12 @@ async fn the_limits_that_are_told_are_those_that_hold() {
         limits,
         json!({
             "default_rows": 20, "max_rows": 20, "max_symbols": 3, "max_span_ms": 172_800_000, "max_concurrent": null,
-            "max_export_rows": 10_000_000, "export_timeout_ms": 600_000,
+            "max_exports": 1, "max_export_rows": 10_000_000, "export_timeout_ms": 600_000,
             "max_indicators": 20, "max_indicator_period": 1_000,
+            "max_interval_counts": {
+                "s": 86_399, "m": 1_439, "h": 23, "d": 10_000, "w": 1_000, "M": 1_200, "q": 1_000, "y": 1_000,
+            },
+            "max_connections": 1_000, "header_timeout_ms": 60_000, "write_timeout_ms": 30_000,
             "max_target_bytes": 8_192, "request_timeout_ms": 7_000, "statement_timeout_ms": 7_000,
         })
     );
