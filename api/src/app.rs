@@ -142,6 +142,13 @@ impl App {
             .with_state(self.clone())
     }
 
+    /// Whether the database answers and has the schema; its metric tells it too.
+    pub(crate) async fn ping(&self) -> Result<(), sqlx::Error> {
+        let answer = self.store.ping().await;
+        self.metrics.tell_ready(answer.is_ok());
+        answer
+    }
+
     /// The routes of the admin listener.
     pub fn admin_router(&self) -> Router {
         common::admin::router(self.metrics.registry(), Arc::new(self.clone()))
@@ -172,8 +179,7 @@ impl Probe for App {
 
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
         async {
-            self.store
-                .ping()
+            self.ping()
                 .await
                 .map_err(|error| format!("waiting for the database: {}", explain(&error)))
         }

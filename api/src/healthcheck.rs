@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::problem::Plain;
 
 pub(crate) async fn get(State(app): State<App>) -> Response {
-    match app.store.ping().await {
+    match app.ping().await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(error) => {
             tracing::warn!(%error, "the database does not answer");

@@ -70,8 +70,8 @@ pub(crate) enum ApiError {
     /// 504 on a statement timeout, 503 when the database is away, else 500.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// 503: as many exports are under way as may be.
-    #[error("too many exports")]
+    /// 503: the database answers, but all sessions are at work.
+    #[error("all sessions of the database are at work (database.max_connections)")]
     Busy,
     /// 500: rows that cannot be written in the form asked for.
     #[error("encoding: {0}")]
@@ -196,7 +196,7 @@ impl ApiError {
             Self::Busy => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
-                "too many long answers are under way; try again, or ask for pages with limit",
+                "all sessions of the database are at work; try again",
             ),
             Self::Data(_) | Self::Encode(_) => {
                 Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)

@@ -169,7 +169,8 @@ impl Store {
     /// Whether the database answers and has the schema.
     pub(crate) async fn ping(&self) -> Result<(), sqlx::Error> {
         let answer = async {
-            let mut session = self.session().await?;
+            // Slow statements of requests may hold all other sessions: that is no reason to stop requests.
+            let mut session = Session::new(self.database.acquire_spare().await?);
             let found = sqlx::query("select from symbols limit 1").fetch_optional(&mut *session);
             found.await?;
             session.release();
@@ -199,8 +200,13 @@ impl Store {
         Ok(Snapshot { transaction })
     }
 
-    async fn session(&self) -> sqlx::Result<Session> {
-        Ok(Session::new(self.database.acquire().await?))
+    async fn session(&self) -> Result<Session, ApiError> {
+        match self.database.acquire().await {
+            Ok(connection) => Ok(Session::new(connection)),
+            // A pool says the same when the database is away.
+            Err(sqlx::Error::PoolTimedOut) if self.ping().await.is_ok() => Err(ApiError::Busy),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A page of the catalogue: names after `after` that contain `part` in any case.

@@ -63,6 +63,8 @@ pub fn options(
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
+    /// One session that no other work takes.
+    spare: PgPool,
     login: Option<Arc<SecretLogin>>,
     patience: Duration,
 }
@@ -78,13 +80,17 @@ impl Database {
 
     /// Sessions with these options.
     pub fn of(config: &DatabaseConfig, session: PgConnectOptions) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.connect_timeout)
-            .connect_lazy_with(session.clone());
+        let pool = |sessions| {
+            PgPoolOptions::new()
+                .max_connections(sessions)
+                .acquire_timeout(config.connect_timeout)
+                .connect_lazy_with(session.clone())
+        };
+        let (pool, spare) = (pool(config.max_connections), pool(1));
         let login = (!config.secret.is_empty()).then(|| {
             Arc::new(SecretLogin {
                 secret: Secret::new(&config.secret),
+                pools: [pool.clone(), spare.clone()],
                 session,
                 version: AtomicU64::new(0),
                 state: Mutex::default(),
@@ -93,6 +99,7 @@ impl Database {
         });
         Self {
             pool,
+            spare,
             login,
             patience: config.connect_timeout,
         }
@@ -109,7 +116,16 @@ impl Database {
     /// # Errors
     /// When there is none within `database.connect_timeout`.
     pub async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
-        self.connecting(|pool| async move { pool.acquire().await })
+        self.connecting(&self.pool, |pool| async move { pool.acquire().await })
+            .await
+    }
+
+    /// The session that is left when all others are at work. It is for statements that take no time: there is one.
+    ///
+    /// # Errors
+    /// As for [`Self::acquire`].
+    pub async fn acquire_spare(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.connecting(&self.spare, |pool| async move { pool.acquire().await })
             .await
     }
 
@@ -153,27 +169,33 @@ impl Database {
         &self,
         statement: &'static str,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.connecting(|pool| async move { pool.begin_with(statement).await })
-            .await
+        self.connecting(&self.pool, |pool| async move {
+            pool.begin_with(statement).await
+        })
+        .await
     }
 
-    async fn connecting<T, F>(&self, attempt: impl Fn(PgPool) -> F) -> sqlx::Result<T>
+    async fn connecting<T, F>(
+        &self,
+        pool: &PgPool,
+        attempt: impl Fn(PgPool) -> F,
+    ) -> sqlx::Result<T>
     where
         F: Future<Output = sqlx::Result<T>>,
     {
         let Some(login) = &self.login else {
-            return attempt(self.pool.clone()).await;
+            return attempt(pool.clone()).await;
         };
         let deadline = Instant::now() + self.patience;
         loop {
             let version = login.version.load(Ordering::Acquire);
             if version > 0 {
-                match attempt(self.pool.clone()).await {
+                match attempt(pool.clone()).await {
                     Err(error) if is_refused_login(&error) => login.refused(version, &error),
                     result => return result,
                 }
             }
-            let renewed = login.renewed(&self.pool, version);
+            let renewed = login.renewed(version);
             if tokio::time::timeout_at(deadline, renewed).await.is_err() {
                 return Err(self.timed_out());
             }
@@ -182,6 +204,7 @@ impl Database {
 
     /// Closes all sessions.
     pub async fn close(&self) {
+        self.spare.close().await;
         self.pool.close().await;
     }
 }
@@ -190,6 +213,7 @@ impl From<PgPool> for Database {
     /// Sessions whose login does not change.
     fn from(pool: PgPool) -> Self {
         Self {
+            spare: pool.clone(),
             pool,
             login: None,
             patience: Duration::ZERO,
@@ -224,6 +248,8 @@ pub fn is_ended_session(error: &sqlx::Error) -> bool {
 /// The login in use, and when the secret may be asked again.
 struct SecretLogin {
     secret: Secret,
+    /// All that connect with it.
+    pools: [PgPool; 2],
     session: PgConnectOptions,
     /// Raised with each login that differs from the one before; 0: none yet.
     version: AtomicU64,
@@ -288,7 +314,7 @@ impl SecretLogin {
     }
 
     /// Waits until the secret was read again after `version`.
-    async fn renewed(self: &Arc<Self>, pool: &PgPool, version: u64) {
+    async fn renewed(self: &Arc<Self>, version: u64) {
         let asking = {
             let mut asking = lock(&self.asking);
             if self.version.load(Ordering::Acquire) != version {
@@ -298,8 +324,8 @@ impl SecretLogin {
                 asking.clone()
             } else {
                 // A task of its own: whoever began it may give up, and leaves it to the others.
-                let (login, pool) = (self.clone(), pool.clone());
-                let task = tokio::spawn(async move { login.renew(&pool).await });
+                let login = self.clone();
+                let task = tokio::spawn(async move { login.renew().await });
                 asking.insert(task.map(drop).boxed().shared()).clone()
             }
         };
@@ -307,7 +333,7 @@ impl SecretLogin {
     }
 
     /// Reads the secret, when it is time to.
-    async fn renew(&self, pool: &PgPool) {
+    async fn renew(&self) {
         let time = lock(&self.state).not_before;
         if let Some(time) = time {
             if time.elapsed() > LONGEST_WAIT {
@@ -337,7 +363,9 @@ impl SecretLogin {
             Ok(login) => {
                 let username = login.username();
                 info!(secret, username, "read the database login");
-                pool.set_connect_options(with_login(self.session.clone(), &login));
+                for pool in &self.pools {
+                    pool.set_connect_options(with_login(self.session.clone(), &login));
+                }
                 *state = LoginState {
                     login: Some(login),
                     ..LoginState::default()

@@ -187,6 +187,12 @@ async fn a_database_that_is_away_is_503_and_not_ready() {
             "{target}: {}",
             answer.text
         );
+        if target.starts_with("/v1") {
+            assert_eq!(
+                answer.json()["type"],
+                "urn:financial-data-api:problem:database-away"
+            );
+        }
     }
     let answer = send(&app.router(), Method::GET, "/_healthcheck", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.text.as_str()), (503, ""));
@@ -202,6 +208,8 @@ async fn a_database_that_is_away_is_503_and_not_ready() {
             .status,
         200
     );
+    let metrics = send(&app.admin_router(), Method::GET, "/metrics", &[]).await;
+    assert!(metrics.text.contains("api_ready 0"), "{}", metrics.text);
 }
 
 #[tokio::test]
@@ -218,6 +226,9 @@ async fn health_and_metrics_tell_of_requests() {
         r#"api_http_request_duration_seconds_count{method="GET",route="/v1/candles/{symbol}",status="404"} 1"#,
         r#"api_http_request_duration_seconds_count{method="GET",route="unmatched",status="404"} 1"#,
         "api_database_connections_max 2",
+        "api_ready 1",
+        r#"api_exports_total{outcome="complete"} 0"#,
+        "api_connections_refused_total 0",
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
