@@ -6,7 +6,7 @@ use axum::response::Response;
 use crate::app::App;
 use crate::caching::{self, Freshness, Known, State};
 use crate::envelope::Envelope;
-use crate::export::{self, Pages};
+use crate::export::{self, Pages, Place};
 use crate::format::Format;
 use crate::link;
 use crate::problem::ApiError;
@@ -58,22 +58,20 @@ impl Answer {
         Ok(response)
     }
 
-    /// The answer of all `pages`, of which the first has been read.
-    ///
-    /// # Errors
-    /// When too many such answers are under way.
+    /// The answer of all `pages`, of which the first has been read; see [`export::admit`] for its place.
     pub(crate) fn export<P: Pages>(
         self,
         pages: P,
         first: P::Page,
         encoder: Box<dyn Encoder>,
         app: &App,
-    ) -> Result<Response, ApiError> {
-        let body = export::body(pages, first, encoder, app)?;
+        place: Option<Place>,
+    ) -> Response {
+        let body = export::body(pages, first, encoder, app, place);
         let content_type = self.format.content_type();
         let mut response = self.state.answer_unread(self.freshness, content_type, body);
         self.write_headers(&mut response);
-        Ok(response)
+        response
     }
 
     /// JSON has the envelope in its body.

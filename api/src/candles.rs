@@ -11,7 +11,7 @@ mod warm_up;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Uri, Version};
 use axum::response::Response;
 use common::calendar::Bucket;
 
@@ -19,6 +19,7 @@ use self::columns::Columns;
 use self::fold::Row;
 use self::query::Query;
 use crate::app::App;
+use crate::export;
 use crate::format::Format;
 use crate::output::Output;
 use crate::problem::ApiError;
@@ -29,16 +30,18 @@ pub(crate) async fn get(
     State(app): State<App>,
     symbol: Result<Path<String>, PathRejection>,
     uri: Uri,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     // A path that is not UTF-8 names no symbol.
     let Path(name) = symbol.map_err(|_| ApiError::NotFound)?;
     let query = Query::read(&uri, &headers, &name, &app.limits)?;
+    let place = export::admit(&app, query.whole, version).await?;
     let mut snapshot = app.store.snapshot().await?;
     let Some(symbol) = snapshot.symbol(&name).await? else {
         return Err(ApiError::UnknownSymbol(name));
     };
-    answer::answer(&app, query, symbol, snapshot, &uri, &headers).await
+    answer::answer(&app, query, symbol, snapshot, place, &uri, &headers).await
 }
 
 /// The names of all parameters of the query.

@@ -2,22 +2,53 @@
 //!
 //! An answer that cannot be told to its end is broken off, so that no client takes a part for the whole: the
 //! connection ends without the last chunk (RFC 9112, section 7.1). The task holds a session of the database, so it waits for a
-//! client no longer than `http.request_timeout` at a time and `limits.export_timeout` in all.
+//! client no longer than `http.request_timeout` at a time and `limits.export_timeout` in all. How many there are at a
+//! time is bounded before they take a session.
 
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::http::Version;
 use futures::stream::{self, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::app::App;
-use crate::problem::ApiError;
+use crate::metrics::Outcome;
+use crate::problem::{ApiError, Fault};
 use crate::table::Encoder;
 
 /// Chunks that wait for the client.
 const CHUNKS_AHEAD: usize = 1;
+/// Longest wait for a place: short ranges, which are many and soon told, come and go meanwhile.
+const PLACE: Duration = Duration::from_secs(1);
+
+/// A place among the exports under way.
+pub(crate) type Place = OwnedSemaphorePermit;
+
+/// A place for the answer of a `whole` range, before anything is read for it.
+///
+/// # Errors
+/// When there is none, and for HTTP/1.0: a body that the end of the connection ends looks whole when it is broken off.
+pub(crate) async fn admit(
+    app: &App,
+    whole: bool,
+    version: Version,
+) -> Result<Option<Place>, ApiError> {
+    if !whole {
+        return Ok(None);
+    }
+    if version < Version::HTTP_11 {
+        let detail = "HTTP/1.0 does not tell a whole range from one that is broken off: ask for pages with limit, or by HTTP/1.1";
+        return Err(ApiError::Parameters(vec![Fault::new("limit", detail)]));
+    }
+    let place = tokio::time::timeout(PLACE, app.exports.clone().acquire_owned());
+    match place.await {
+        Ok(Ok(place)) => Ok(Some(place)),
+        _ => Err(ApiError::TooManyExports),
+    }
+}
 
 /// Rows that come in pages.
 pub(crate) trait Pages: Send + 'static {
@@ -41,24 +72,35 @@ enum Broken {
     Failed(#[from] ApiError),
     #[error("the answer has more than {0} rows (limits.max_export_rows)")]
     TooLong(u64),
-    #[error("the client is too slow")]
+    #[error("the answer was not told in time (limits.export_timeout)")]
+    Late,
+    #[error("the client took nothing for too long (http.request_timeout)")]
     Slow,
     #[error("the client went away")]
     Gone,
 }
 
-/// The body that goes on after its first page, which has been read: bytes of it and of all pages to come.
-///
-/// # Errors
-/// When too many such answers are under way.
+impl Broken {
+    const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Failed(_) => Outcome::Failed,
+            Self::TooLong(_) => Outcome::RowLimit,
+            Self::Late => Outcome::Deadline,
+            Self::Slow => Outcome::SlowClient,
+            Self::Gone => Outcome::ClientGone,
+        }
+    }
+}
+
+/// The body that goes on after its first page, which has been read: bytes of it and of all pages to come. It has its
+/// `place` until it ends.
 pub(crate) fn body<P: Pages>(
     pages: P,
     first: P::Page,
     encoder: Box<dyn Encoder>,
     app: &App,
-) -> Result<Body, ApiError> {
-    let permit = app.exports.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| ApiError::Busy)?;
+    place: Option<Place>,
+) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let deadline = Instant::now() + Duration::from_millis(app.limits.export_timeout_ms);
     let out = Out {
@@ -66,16 +108,18 @@ pub(crate) fn body<P: Pages>(
         patience: app.limits.request_timeout(),
     };
     let rows = app.limits.max_export_rows;
+    let metrics = app.metrics.clone();
     let task = async move {
         let told = tell(pages, first, encoder, &out, rows);
         let end = tokio::time::timeout_at(deadline, told).await;
-        match end.unwrap_or(Err(Broken::Slow)) {
-            // The end is told, or else the body is broken off.
-            Ok(()) => drop(out.send(None).await),
+        let end = end.unwrap_or(Err(Broken::Late));
+        match &end {
+            Ok(()) => (),
             Err(Broken::Gone) => tracing::debug!("the client went away"),
             Err(error) => tracing::warn!(%error, "an answer was broken off"),
         }
-        drop(permit);
+        metrics.end_export(end.map_or_else(|broken| broken.outcome(), |()| Outcome::Complete));
+        drop(place);
     };
     tokio::spawn(task.in_current_span());
     let chunks = stream::unfold(Some(receiver), async |receiver| {
@@ -87,7 +131,7 @@ pub(crate) fn body<P: Pages>(
         }
     });
     // Compression asks again after the end.
-    Ok(Body::from_stream(chunks.fuse()))
+    Body::from_stream(chunks.fuse())
 }
 
 /// Where chunks go; `None` is the end.
@@ -132,5 +176,7 @@ async fn tell<P: Pages>(
     // The snapshot ends before the client has taken the rest.
     drop(pages);
     let rest = encoder.finish().map_err(ApiError::from)?;
-    out.send(Some(rest.into())).await
+    out.send(Some(rest.into())).await?;
+    // The end is told, or else the body is broken off.
+    out.send(None).await
 }

@@ -64,6 +64,9 @@ pub(crate) enum ApiError {
     /// 429: as many requests under way as are allowed.
     #[error("too many requests under way")]
     TooMany,
+    /// 429: as many exports under way as may be.
+    #[error("too many exports under way")]
+    TooManyExports,
     /// 504: the whole answer took longer than `http.request_timeout`.
     #[error("request timeout")]
     Timeout,
@@ -182,6 +185,11 @@ impl ApiError {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-requests",
                 "as many requests are under way as are allowed; try again",
+            ),
+            Self::TooManyExports => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-exports",
+                "as many exports are under way as may be; try again, or ask for pages with limit",
             ),
             Self::Timeout => timeout(),
             Self::Database(error) => match sqlstate(error).as_deref() {

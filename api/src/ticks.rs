@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Uri, Version};
 use axum::response::Response;
 use common::amount::Amount;
 
@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::caching::{self, Known};
 use crate::decimals;
 use crate::envelope::Envelope;
-use crate::export::Pages;
+use crate::export::{self, Pages};
 use crate::limits::Limits;
 use crate::output::Output;
 use crate::problem::ApiError;
@@ -30,11 +30,13 @@ pub(crate) async fn get(
     State(app): State<App>,
     symbol: Result<Path<String>, PathRejection>,
     uri: Uri,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     // A path that is not UTF-8 names no symbol.
     let Path(name) = symbol.map_err(|_| ApiError::NotFound)?;
     let mut query = Query::read(&uri, &headers, &name, &app.limits)?;
+    let place = export::admit(&app, query.whole, version).await?;
     let mut snapshot = app.store.snapshot().await?;
     let Some(symbol) = snapshot.symbol(&name).await? else {
         return Err(ApiError::UnknownSymbol(name));
@@ -74,9 +76,10 @@ pub(crate) async fn get(
             columns,
             limits: app.limits.clone(),
         };
-        return answer.export(pages, page, encoder, &app);
+        return Ok(answer.export(pages, page, encoder, &app, place));
     }
     snapshot.end().await?;
+    drop(place);
     columns.write(&page.ticks, &mut *encoder)?;
     let next = next.as_ref().map(|(_, query)| query.as_str());
     answer.page(&known, encoder, &uri, next)

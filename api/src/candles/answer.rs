@@ -14,19 +14,20 @@ use crate::app::App;
 use crate::caching::{self, Known};
 use crate::decimals;
 use crate::envelope::Envelope;
-use crate::export::Pages;
+use crate::export::{Pages, Place};
 use crate::format::Format;
 use crate::limits::Limits;
 use crate::problem::ApiError;
 use crate::store::{Snapshot, Symbol};
 use crate::table::{self, Encoder};
 
-/// The answer to a query of a symbol that exists.
+/// The answer to a query of a symbol that exists; an export has its place already.
 pub(super) async fn answer(
     app: &App,
     mut query: Query,
     symbol: Symbol,
     mut snapshot: Snapshot,
+    place: Option<Place>,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -78,9 +79,10 @@ pub(super) async fn answer(
             feeds,
             limits: app.limits.clone(),
         };
-        return answer.export(pages, page, encoder, app);
+        return Ok(answer.export(pages, page, encoder, app, place));
     }
     snapshot.end().await?;
+    drop(place);
     columns.write(&page.rows, &mut *encoder)?;
     let next = next.as_ref().map(|(_, query)| query.as_str());
     answer.page(&known, encoder, uri, next)

@@ -31,12 +31,12 @@ const PROBLEMS: [(&str, &str, &str); 7] = [
     (
         "429",
         "TooMany",
-        "As many requests are under way as are allowed.",
+        "As many requests, or exports, are under way as are allowed.",
     ),
     (
         "503",
         "Away",
-        "The database does not answer, or too many long answers are under way.",
+        "The database does not answer, or all its sessions are at work.",
     ),
     (
         "504",

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Method, Request, Response, StatusCode, Version};
 use testbed::eventually;
 use tower::ServiceExt as _;
 
-use crate::fixture::{Fixture, Trade, at};
+use crate::fixture::{Fixture, Trade, at, send};
 
 const MINUTES: i64 = 12_000;
 
@@ -140,11 +140,11 @@ async fn exports_leave_sessions_to_short_answers_and_give_theirs_back() {
     assert_eq!(slow.status(), 200);
     // WHEN another export is asked for, THEN it has to wait, and a page has not
     let refused = fixture.get(target).await;
-    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.headers["retry-after"], "1");
     assert_eq!(
         refused.json()["type"],
-        "urn:financial-data-api:problem:busy"
+        "urn:financial-data-api:problem:too-many-exports"
     );
     assert_eq!(fixture.get("/v1/ticks/A").await.status, 200);
     assert_eq!(
@@ -163,6 +163,115 @@ async fn exports_leave_sessions_to_short_answers_and_give_theirs_back() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_range_that_waits_for_its_place_holds_no_session() {
+    // GIVEN two sessions, one of which an export may have, and one that waits for a lock
+    let fixture = Fixture::new().await;
+    fill(&fixture).await;
+    let mut lock = fixture.pool.begin().await.unwrap();
+    sqlx::query("lock table candles_1m in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let target = "/v1/candles/A?interval=1m&format=csv";
+    let router = fixture.router.clone();
+    let first = tokio::spawn(async move { send(&router, Method::GET, target, &[]).await.status });
+    fixture.waiting_sessions(1).await;
+    // WHEN others come, THEN they are refused without one, and a page is answered
+    assert_eq!(fixture.get(target).await.status, 429);
+    assert_eq!(fixture.get("/v1/symbols").await.status, 200);
+    // WHEN the lock is gone, THEN the first is told, and then a short range, which gives its place back
+    lock.rollback().await.unwrap();
+    assert_eq!(first.await.unwrap(), 200);
+    for _ in 0..3 {
+        let short = format!("{target}&from=2024-01-01&to=2024-01-02");
+        assert_eq!(fixture.get(&short).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn http_1_0_is_told_pages_only() {
+    // GIVEN a client to which the end of the connection is the end of the answer
+    let fixture = Fixture::new().await;
+    fill(&fixture).await;
+    let ask = async |target: &str| {
+        let request = Request::builder().version(Version::HTTP_10).uri(target);
+        let request = request.body(Body::empty()).unwrap();
+        let response = fixture.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        (
+            status.as_u16(),
+            String::from_utf8(body.unwrap().to_vec()).unwrap(),
+        )
+    };
+    for target in [
+        "/v1/candles/A?interval=1m&format=csv",
+        "/v1/ticks/A?format=ndjson",
+    ] {
+        // WHEN it asks for a whole range, THEN it is told what to ask for
+        let (status, text) = ask(target).await;
+        assert_eq!(status, 400, "{text}");
+        assert!(text.contains(r#""parameter":"limit""#), "{text}");
+        // AND gets that
+        assert_eq!(ask(&format!("{target}&limit=5")).await.0, 200);
+    }
+}
+
+/// Waits until an export ended so.
+async fn ended(fixture: &Fixture, outcome: &str) {
+    let line = format!("api_exports_total{{outcome=\"{outcome}\"}} 1");
+    eventually("the end is counted", Duration::from_secs(30), async || {
+        let metrics = send(&fixture.app.admin_router(), Method::GET, "/metrics", &[]).await;
+        if metrics.text.contains(&line) {
+            Ok(())
+        } else {
+            Err(metrics.text)
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn how_an_export_ended_is_counted() {
+    let target = "/v1/candles/A?interval=1m&fill=null&format=ndjson";
+    // GIVEN one that is read to its end
+    let fixture = Fixture::new().await;
+    fill(&fixture).await;
+    assert_eq!(fixture.get(target).await.status, 200);
+    ended(&fixture, "complete").await;
+    // AND one whose client goes away
+    drop(ask(&fixture, target).await);
+    ended(&fixture, "client_gone").await;
+    // AND one that fails
+    let open = ask(&fixture, target).await;
+    fixture
+        .execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'market_data_api' and datname = current_database()")
+        .await;
+    let body = axum::body::to_bytes(open.into_body(), usize::MAX).await;
+    assert!(body.is_err());
+    ended(&fixture, "failed").await;
+    // AND one with more rows than there may be
+    let fixture = Fixture::with(|config| config.limits.max_export_rows = 5_000).await;
+    fill(&fixture).await;
+    let body = axum::body::to_bytes(ask(&fixture, target).await.into_body(), usize::MAX).await;
+    assert!(body.is_err());
+    ended(&fixture, "row_limit").await;
+    // AND one that takes too long, whose client is not to blame
+    let fixture =
+        Fixture::with(|config| config.limits.export_timeout = Duration::from_millis(300)).await;
+    fill(&fixture).await;
+    let _unread = ask(&fixture, target).await;
+    ended(&fixture, "deadline").await;
+    // AND one whose client does not read
+    let fixture =
+        Fixture::with(|config| config.http.request_timeout = Duration::from_millis(300)).await;
+    fill(&fixture).await;
+    let _unread = ask(&fixture, target).await;
+    ended(&fixture, "slow_client").await;
 }
 
 #[tokio::test]
