@@ -104,10 +104,11 @@ pub struct LimitsConfig {
     pub max_rows: u32,
     /// Most symbols of one request, 1 to 1000.
     pub max_symbols: u32,
-    /// Longest range from `from` to `to`, such as `366days`; no cap unless set.
+    /// Longest range from `from` to `to`, such as `366days`, and without `from` of as many candles as `limit` says; no
+    /// cap unless set.
     #[serde(with = "humantime_serde")]
     pub max_span: Option<Duration>,
-    /// Most requests under way at once, whoever asks; further ones are 429. No cap unless set.
+    /// Most requests whose answer is not sent yet, whoever asks; further ones are 429. No cap unless set.
     pub max_concurrent: Option<u32>,
     /// Most rows of an export: an answer of a whole range, which goes out as it is read. A longer one is broken off.
     pub max_export_rows: u64,

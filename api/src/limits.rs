@@ -100,29 +100,59 @@ impl Limits {
         }
     }
 
-    /// Refuses a range that is longer than the cap; without `to` it reaches to `now`, without `from` it is as long as
-    /// its rows. All are microseconds since 1970-01-01T00:00:00Z.
+    /// Refuses a range that is longer than the cap; without `to` it reaches to `now`, without `from` see
+    /// [`Self::rows_of`]. All are microseconds since 1970-01-01T00:00:00Z.
     pub(crate) fn check_span(
         &self,
         from: Option<i64>,
         to: Option<i64>,
         now: i64,
     ) -> Result<(), ApiError> {
-        let Some((from, most)) = from.zip(self.max_span_ms) else {
-            return Ok(());
-        };
-        // One that begins in the future has no length.
-        let span = u64::try_from(to.unwrap_or(now).saturating_sub(from)).unwrap_or(0) / 1_000;
-        if span <= most {
-            return Ok(());
+        match from.and_then(|from| self.span_fault(from, to.unwrap_or(now))) {
+            Some(fault) => Err(ApiError::Parameters(vec![fault])),
+            None => Ok(()),
         }
-        let detail = format!("the range is {span} ms long and may be {most} ms");
-        Err(ApiError::Parameters(vec![Fault::new("from", detail)]))
+    }
+
+    /// What is wrong with a range that is longer than the cap. Both are microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn span_fault(&self, from: i64, to: i64) -> Option<Fault> {
+        let most = self.max_span_ms?;
+        // One that begins in the future has no length.
+        let span = u64::try_from(to.saturating_sub(from)).unwrap_or(0) / 1_000;
+        let detail = || format!("the range is {span} ms long and may be {most} ms");
+        (span > most).then(|| Fault::new("from", detail()))
+    }
+
+    /// Most candles of a page without `from`, which is as long as they are: at least one.
+    pub(crate) fn rows_of(&self, interval: Interval) -> u32 {
+        let Some(most) = self.max_span_ms else {
+            return self.max_rows;
+        };
+        let rows = most / shortest_ms(interval);
+        self.max_rows
+            .min(u32::try_from(rows).unwrap_or(u32::MAX))
+            .max(1)
     }
 
     pub(crate) const fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }
+}
+
+/// The shortest that a candle lasts, in milliseconds; a day is told as 24 hours.
+fn shortest_ms(interval: Interval) -> u64 {
+    const DAY: u64 = 86_400;
+    let unit = match interval.unit() {
+        Unit::Second => 1,
+        Unit::Minute => 60,
+        Unit::Hour => 3_600,
+        Unit::Day => DAY,
+        Unit::Week => 7 * DAY,
+        Unit::Month => 28 * DAY,
+        Unit::Quarter => 90 * DAY,
+        Unit::Year => 365 * DAY,
+    };
+    u64::from(interval.count()) * unit * 1_000
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -143,6 +173,27 @@ pub(crate) async fn get(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_without_a_beginning_is_no_longer_than_the_cap() {
+        let mut config = ApiConfig::default();
+        let rows = |config: &ApiConfig, interval: &str| {
+            Limits::of(config, Duration::from_secs(1)).rows_of(interval.parse().unwrap())
+        };
+        assert_eq!(rows(&config, "1000y"), 10_000);
+        config.limits.max_span = Some(Duration::from_hours(48));
+        for (interval, most) in [
+            ("1s", 10_000),
+            ("1m", 2_880),
+            ("7h", 6),
+            ("1d", 2),
+            ("2d", 1),
+            ("3d", 1),
+            ("1M", 1),
+        ] {
+            assert_eq!(rows(&config, interval), most, "{interval}");
+        }
+    }
 
     #[test]
     fn a_range_is_no_longer_than_the_cap() {

@@ -11,6 +11,7 @@ use common::interval::Interval;
 
 pub(crate) use time::{When, bounds};
 
+use crate::limits::Limits;
 use crate::problem::{ApiError, Fault};
 
 /// The parameters of one request and what is wrong with them so far.
@@ -160,6 +161,22 @@ impl Params {
     /// An instant or a date.
     pub(crate) fn when(&mut self, name: &str) -> Option<When> {
         self.value(name, |text| time::parse(name, text))
+    }
+
+    /// `from` and `to`, of which all is told that is wrong in whatever zone a symbol has; `tz` is the one asked for.
+    pub(crate) fn range(
+        &mut self,
+        tz: Option<Tz>,
+        limits: &Limits,
+    ) -> (Option<When>, Option<When>) {
+        let (from, to) = (self.when("from"), self.when("to"));
+        if time::is_reversed(from, to, tz) {
+            self.fault(time::reversed());
+        }
+        let span = time::known_bounds(from, to, tz);
+        self.faults
+            .extend(span.and_then(|(from, to)| limits.span_fault(from, to)));
+        (from, to)
     }
 
     /// Adds a fault.

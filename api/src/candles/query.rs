@@ -161,8 +161,16 @@ impl Query {
         }
         let interval = params.interval("interval");
         let tz = params.zone("tz");
-        let (from, to) = (params.when("from"), params.when("to"));
+        let (from, to) = params.range(tz, limits);
         let limit = params.number("limit", 1..=limits.max_rows);
+        // Without `from` a page is as long as its candles; all there is, is measured once it is known.
+        let most = interval
+            .filter(|_| params.text("from").is_none())
+            .map_or(limits.max_rows, |interval| limits.rows_of(interval));
+        if limit.is_some_and(|limit| limit > most) {
+            let detail = "so many candles are a longer range than there may be (max_span_ms)";
+            params.fault(Fault::new("limit", detail).hint(Some(most.to_string())));
+        }
         let descending = params.choice("order", &[("asc", false), ("desc", true)]);
         let partial = params.choice("partial", &[("exclude", false), ("include", true)]);
         let fill = params.choice(
@@ -212,7 +220,7 @@ impl Query {
         let limit = limit.unwrap_or(if whole {
             WHOLE_LIMIT
         } else {
-            limits.default_rows
+            limits.default_rows.min(most)
         });
         Ok(Self {
             params,

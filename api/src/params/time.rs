@@ -1,6 +1,6 @@
 //! Instants and dates in a query.
 
-use chrono::{DateTime, Datelike as _, NaiveDate};
+use chrono::{DateTime, Datelike as _, NaiveDate, SecondsFormat};
 use chrono_tz::Tz;
 use common::calendar;
 
@@ -28,6 +28,34 @@ impl When {
     }
 }
 
+/// `from` and `to` as instants, where it is known which they are: `tz` is the zone that was asked for, and without it a
+/// symbol's own zone says when a date begins.
+pub(super) fn known_bounds(
+    from: Option<When>,
+    to: Option<When>,
+    tz: Option<Tz>,
+) -> Option<(i64, i64)> {
+    match (from?, to?, tz) {
+        (When::Instant(from), When::Instant(to), _) => Some((from, to)),
+        (from, to, Some(tz)) => Some((from.micros(tz), to.micros(tz))),
+        _ => None,
+    }
+}
+
+/// Whether `from` is known to be after `to`.
+pub(super) fn is_reversed(from: Option<When>, to: Option<When>, tz: Option<Tz>) -> bool {
+    match (from, to) {
+        // In any zone.
+        (Some(When::Date(from)), Some(When::Date(to))) => from > to,
+        _ => known_bounds(from, to, tz).is_some_and(|(from, to)| from > to),
+    }
+}
+
+/// The fault of a range that ends before it begins.
+pub(super) fn reversed() -> Fault {
+    Fault::new("from", "is after to")
+}
+
 /// `from` and `to` as instants in a zone.
 ///
 /// # Errors
@@ -42,10 +70,7 @@ pub(crate) fn bounds(
         to.map(|when| when.micros(tz)),
     );
     match bounds {
-        (Some(from), Some(to)) if from > to => {
-            let fault = Fault::new("from", "is after to");
-            Err(ApiError::Parameters(vec![fault]))
-        }
+        (Some(from), Some(to)) if from > to => Err(ApiError::Parameters(vec![reversed()])),
         bounds => Ok(bounds),
     }
 }
@@ -60,7 +85,16 @@ pub(super) fn parse(name: &str, text: &str) -> Result<When, Fault> {
         let time = DateTime::from_timestamp_millis(number).filter(|time| years(time.year()));
         return match time {
             _ if number.unsigned_abs() < SMALLEST_MILLISECONDS => {
-                let hint = number.checked_mul(1000).map(|n| n.to_string());
+                let meant = DateTime::from_timestamp(number, 0).filter(|time| years(time.year()));
+                let hint = meant.map(|time| {
+                    let milliseconds = time.timestamp_millis();
+                    // What would look like seconds once more is told as a text.
+                    if milliseconds.unsigned_abs() < SMALLEST_MILLISECONDS {
+                        time.to_rfc3339_opts(SecondsFormat::Secs, true)
+                    } else {
+                        milliseconds.to_string()
+                    }
+                });
                 Err(fault("looks like seconds: give epoch milliseconds").hint(hint))
             }
             Some(time) => Ok(When::Instant(time.timestamp_micros())),
@@ -115,11 +149,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_a_range_without_a_symbol_is_told() {
+        let when = |text| parse("from", text).ok();
+        let (early, late) = ("2024-03-10", "2024-03-10T04:30:00Z");
+        for (from, to, tz, reversed) in [
+            (late, "2024-03-10T04:00:00Z", None, true),
+            ("2024-03-11", early, None, true),
+            (early, early, None, false),
+            // The date begins at 05:00Z there, at 00:00Z in UTC, and nobody knows when without a zone.
+            (early, late, Some(Tz::America__New_York), true),
+            (early, late, Some(Tz::UTC), false),
+            (early, late, None, false),
+        ] {
+            assert_eq!(
+                is_reversed(when(from), when(to), tz),
+                reversed,
+                "{from} {to} {tz:?}"
+            );
+        }
+        assert!(!is_reversed(when(late), None, Some(Tz::UTC)));
+    }
+
+    #[test]
     fn seconds_and_texts_that_are_no_time_are_refused() {
-        assert_eq!(
-            parse("from", "1710046800").unwrap_err().hint.as_deref(),
-            Some("1710046800000")
-        );
+        for (seconds, hint) in [
+            ("1710046800", Some("1710046800000")),
+            ("0", Some("1970-01-01T00:00:00Z")),
+            ("99999999", Some("1973-03-03T09:46:39Z")),
+            ("100000000", Some("100000000000")),
+            ("-5", Some("1969-12-31T23:59:55Z")),
+            ("-99999999999", None),
+        ] {
+            let told = parse("from", seconds).unwrap_err().hint;
+            assert_eq!(told.as_deref(), hint, "{seconds}");
+            // What is told is taken.
+            assert!(hint.is_none_or(|hint| parse("from", hint).is_ok()));
+        }
         for text in [
             "",
             "0",

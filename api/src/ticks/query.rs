@@ -63,7 +63,7 @@ impl Query {
         let names = [&PARAMETERS[..], &Output::NAMES].concat();
         let mut params = Params::read(uri, &names);
         let tz = params.zone("tz");
-        let (from, to) = (params.when("from"), params.when("to"));
+        let (from, to) = params.range(tz, limits);
         let limit = params.number("limit", 1..=limits.max_rows);
         let descending = params.choice("order", &[("asc", false), ("desc", true)]);
         let output = Output::read(&mut params, headers, &NAMES, &Format::NAMES);

@@ -39,6 +39,109 @@ async fn all_faults_of_a_request_are_told_with_its_id() {
 }
 
 #[tokio::test]
+async fn a_range_that_is_none_is_told_with_the_other_faults_before_the_symbol_is_looked_up() {
+    let fixture = Fixture::with(|config| {
+        config.limits.max_span = Some(std::time::Duration::from_hours(24));
+    })
+    .await;
+    let (reversed, long) = (
+        "from=2024-01-02&to=2024-01-01",
+        "from=2024-01-01T00:00:00Z&to=2024-01-03T00:00:00Z",
+    );
+    for (target, faults) in [
+        (
+            format!("/v1/candles/NONE?interval=1x&{reversed}"),
+            vec!["interval", "from"],
+        ),
+        (
+            format!("/v1/candles/NONE?interval=1h&{long}&order=up"),
+            vec!["from", "order"],
+        ),
+        (
+            format!("/v1/candles?symbols=NONE,TOO&interval=1h&{reversed}"),
+            vec!["from"],
+        ),
+        (
+            format!("/v1/candles?symbols=NONE&interval=1h&{long}"),
+            vec!["from"],
+        ),
+        (
+            format!("/v1/ticks/NONE?{reversed}&order=up"),
+            vec!["from", "order"],
+        ),
+        (
+            "/v1/candles/NONE?interval=1d&limit=2&fill=no".into(),
+            vec!["limit", "fill"],
+        ),
+        // The day begins at 05:00Z there.
+        (
+            "/v1/ticks/NONE?from=2024-01-01&to=2024-01-01T04:00:00Z&tz=America/New_York".into(),
+            vec!["from"],
+        ),
+    ] {
+        let answer = fixture.get(&target).await;
+        assert_eq!(answer.status, 400, "{target}: {}", answer.text);
+        let body = answer.json();
+        let told: Vec<&str> = body["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|fault| fault["parameter"].as_str().unwrap())
+            .collect();
+        assert_eq!(told, faults, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_sessions_are_all_at_work_says_so_and_is_ready() {
+    // GIVEN two sessions, both of which wait for a lock
+    let fixture = Fixture::with(|config| {
+        config.database.connect_timeout = std::time::Duration::from_millis(300);
+    })
+    .await;
+    let trade = Trade {
+        time: at("2024-01-01T00:00:00Z"),
+        sequence: 1,
+        price: 100,
+        size: 100,
+    };
+    fixture.add_trades("A", "UTC", &[trade]).await;
+    let mut lock = fixture.pool.begin().await.unwrap();
+    sqlx::query("lock table candles_1d in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let slow: Vec<_> = (0..2)
+        .map(|_| {
+            let router = fixture.router.clone();
+            let target = "/v1/candles/A?interval=1d";
+            tokio::spawn(async move { send(&router, Method::GET, target, &[]).await.status })
+        })
+        .collect();
+    fixture.waiting_sessions(2).await;
+    // WHEN another request comes, THEN it is told what is short
+    let answer = fixture.get("/v1/symbols").await;
+    assert_eq!(
+        (
+            answer.status.as_u16(),
+            answer.headers["retry-after"].to_str().unwrap()
+        ),
+        (503, "1"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(answer.json()["type"], "urn:financial-data-api:problem:busy");
+    // AND nobody takes the server for one that cannot answer
+    assert_eq!(fixture.get("/_healthcheck").await.status, 200);
+    let admin = fixture.app.admin_router();
+    assert_eq!(send(&admin, Method::GET, "/readyz", &[]).await.status, 200);
+    lock.rollback().await.unwrap();
+    for slow in slow {
+        assert_eq!(slow.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test]
 async fn unknown_symbols_and_paths_and_methods_are_problems() {
     let fixture = Fixture::new().await;
     fixture.add_symbol("EMPTY", "UTC").await;

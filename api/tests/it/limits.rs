@@ -50,8 +50,24 @@ async fn the_limits_that_are_told_are_those_that_hold() {
     for (within, beyond, status) in [
         ("/v1/symbols?limit=20", "/v1/symbols?limit=21", 400),
         (
+            "/v1/candles/A?interval=1h&limit=20",
+            "/v1/candles/A?interval=1h&limit=21",
+            400,
+        ),
+        // Without a beginning a range is as long as its candles.
+        (
+            "/v1/candles/A?interval=1d&limit=2",
+            "/v1/candles/A?interval=1d&limit=3",
+            400,
+        ),
+        (
+            "/v1/candles/A?interval=1d",
             "/v1/candles/A?interval=1d&limit=20",
-            "/v1/candles/A?interval=1d&limit=21",
+            400,
+        ),
+        (
+            "/v1/candles/A?interval=10000d",
+            "/v1/candles/A?interval=10001d",
             400,
         ),
         (
@@ -67,7 +83,7 @@ async fn the_limits_that_are_told_are_those_that_hold() {
         ("/v1/ticks/A?limit=20", "/v1/ticks/A?limit=21", 400),
         // Without a limit it is as long as all there is.
         (
-            "/v1/candles/B?interval=1d&format=csv&limit=20",
+            "/v1/candles/B?interval=1d&format=csv&limit=2",
             "/v1/candles/B?interval=1d&format=csv",
             400,
         ),

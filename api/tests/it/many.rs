@@ -145,12 +145,16 @@ async fn faults_of_a_query_for_several_symbols_are_told() {
         ("symbols=A&interval=1d&format=csv", vec!["format"]),
         (
             "symbols=A&interval=1d&from=2024-01-02&to=2024-01-01",
+            vec!["from"],
+        ),
+        // Nobody knows the zone of an unknown symbol's dates.
+        (
+            "symbols=A&interval=1d&from=2024-01-02&to=2024-01-01T23:00:00Z",
             vec![],
         ),
     ] {
         let answer = fixture.get(&format!("/v1/candles?{query}")).await;
         if faults.is_empty() {
-            // Nobody knows the zone of an unknown symbol's dates.
             assert_eq!(answer.status, 200, "{query}");
             continue;
         }
