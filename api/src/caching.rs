@@ -7,10 +7,13 @@
 //! and no body is sent. A compressed body has the name of its coding at the end of its tag.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+use std::time::UNIX_EPOCH;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use common::telemetry::metrics::REVISION;
 
 use crate::problem::ApiError;
 
@@ -82,10 +85,13 @@ pub(crate) struct State(u128);
 impl State {
     /// The name of all that a body is made of, as text.
     pub(crate) fn of(text: &str) -> Self {
-        // Another version of this program may write another body.
-        Self(fnv(concat!(env!("CARGO_PKG_VERSION"), "\0")
-            .bytes()
-            .chain(text.bytes())))
+        static BUILD: LazyLock<String> = LazyLock::new(build);
+        Self::by(&BUILD, text)
+    }
+
+    /// The same as a build of this program names it: another one may write another body.
+    fn by(build: &str, text: &str) -> Self {
+        Self(fnv(build.bytes().chain([0]).chain(text.bytes())))
     }
 
     /// An answer whose body goes out as it is read: its tag names the state alone. It may be longer
@@ -104,6 +110,21 @@ impl State {
         }
         response
     }
+}
+
+/// What tells this build from others: its version and its commit, or the file that runs where the build was not told
+/// the commit.
+fn build() -> String {
+    let revision = REVISION.map(ToOwned::to_owned).or_else(|| {
+        let file = std::env::current_exe().ok()?.metadata().ok()?;
+        let age = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(format!("{} {}", file.len(), age.as_nanos()))
+    });
+    format!(
+        "{} {}",
+        env!("CARGO_PKG_VERSION"),
+        revision.unwrap_or_default()
+    )
 }
 
 /// A body that was compressed is another one, whose strong tag differs (RFC 9110, section 8.8.3.3). One that could not
@@ -240,6 +261,14 @@ mod tests {
         // The test vectors of draft-eastlake-fnv.
         assert_eq!(fnv("".bytes()), 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
         assert_eq!(fnv("a".bytes()), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
+    }
+
+    #[test]
+    fn another_build_names_a_state_otherwise() {
+        assert_eq!(State::by("1 a", "x"), State::by("1 a", "x"));
+        assert_ne!(State::by("1 a", "x"), State::by("1 b", "x"));
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(build().len() > version.len() + 1, "{}", build());
     }
 
     #[test]

@@ -106,14 +106,15 @@ impl Query {
         self.params.text(name)
     }
 
-    /// The query, whatever the order of its parameters; the position of its cursor apart.
+    /// The query, whatever the order of its parameters, with the limit that it has without one; the position of its
+    /// cursor apart.
     pub(super) fn binding(&self) -> String {
-        binding(&self.symbol, &self.params)
+        format!("{}{}", binding(&self.symbol, &self.params), self.limit)
     }
 
     /// The cursor of the page after `position`, and the query string that asks for that page.
     pub(super) fn next(&self, position: Position) -> (String, String) {
-        let cursor = cursor::seal(&position, &self.binding());
+        let cursor = cursor::seal(&position, &binding(&self.symbol, &self.params));
         let query = self.params.with_cursor(&cursor);
         (cursor, query)
     }

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use api::App;
+use api::config::ApiConfig;
 use axum::http::Method;
 use chrono::{SecondsFormat, Utc};
+use common::config::DatabaseUrl;
 use testbed::eventually;
 
-use crate::fixture::{Answer, Fixture, Trade, at, send};
+use crate::fixture::{Answer, Fixture, Trade, at, header, send};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -148,6 +151,27 @@ async fn a_change_of_the_body_changes_the_tag_and_a_change_elsewhere_does_not() 
         .await;
     let answer = get_if(&fixture, "/stocks/time-series/B", header(&unknown, "etag")).await;
     assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn another_number_of_rows_by_default_is_another_tag() {
+    // GIVEN the tags of an api, and one with smaller pages beside it
+    let fixture = fixture().await;
+    let mut config = ApiConfig::default();
+    config.database.url = DatabaseUrl::new(&fixture.url().await);
+    config.limits.max_rows = 2;
+    let other = App::new(&config).unwrap().router();
+    for target in [
+        "/v1/candles/A?interval=1h",
+        "/v1/candles?symbols=A&interval=1h",
+        "/v1/ticks/A",
+    ] {
+        let tag = header(&fixture.get(target).await, "etag").to_owned();
+        // WHEN that one is asked with the tag, THEN its own page is told
+        let headers = [("if-none-match", tag.as_str())];
+        let answer = send(&other, Method::GET, target, &headers).await;
+        assert_eq!(answer.status, 200, "{target}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use sqlx::postgres::PgPool;
 /// The version of all programs.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit, where the build was told it.
-const REVISION: Option<&str> = option_env!("SOURCE_REVISION");
+pub const REVISION: Option<&str> = option_env!("SOURCE_REVISION");
 
 /// Registers `<program>_build_info`, the pool's metrics and, on Linux, those of the process.
 ///
