@@ -53,7 +53,7 @@ pub async fn run(config: ApiConfig, shutdown: CancellationToken) -> anyhow::Resu
     tracing::info!(http = %public.local_addr()?, admin = %admin.local_addr()?, database = %config.database.url, "listening");
 
     let app = App::new(&config)?;
-    let served = serve::serve(public, app.router(), &config.http, shutdown.clone());
+    let served = serve::serve(public, &app, &config.http, shutdown.clone());
     let bound = async {
         shutdown.cancelled().await;
         tokio::time::sleep(config.http.shutdown_timeout).await;

@@ -107,7 +107,7 @@ fn span(request: &Request, id: &str, route: Option<&str>) -> Span {
 }
 
 /// The id that came with the request when it is a sane one, else a new one.
-fn request_id(given: Option<&HeaderValue>) -> String {
+pub(crate) fn request_id(given: Option<&HeaderValue>) -> String {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let sane = |text: &&str| {

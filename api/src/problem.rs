@@ -141,6 +141,15 @@ impl Problem {
         }
     }
 
+    /// What a client is told for whom there is no connection.
+    pub(crate) fn no_room() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too-many-connections",
+            "as many clients are connected as may be; try again",
+        )
+    }
+
     /// The document.
     pub(crate) fn json(&self, instance: &str) -> Vec<u8> {
         serde_json::to_vec(&Document {

@@ -104,9 +104,17 @@ async fn idle_connections_are_bounded_and_closed_and_hold_nobody_up() {
     .unwrap();
     // THEN it is told so
     assert!(
-        full.contains("retry-after: 1") && full.contains("too-many-connections"),
+        full.contains("retry-after: 1")
+            && full.contains("x-request-id: ")
+            && full.contains("too-many-connections"),
         "{full}"
     );
+    let (_, metrics) = api.admin("/metrics").await.unwrap();
+    assert!(
+        !metrics.contains("api_connections_refused_total 0"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("api_connections 1500"), "{metrics}");
     // THEN and clients that say nothing, or only half of it, are closed in time, and there is room again
     let mut half = idle.swap_remove(0);
     drop(half.write_all(b"GET /v1/symbols HTTP/1.1\r\nhost: ").await);
@@ -172,6 +180,35 @@ async fn readers_that_do_not_read_are_given_up() {
     is_answered(&api, target).await;
     assert!(resident(pid) < 400, "{} MiB", resident(pid));
     api.process().signal(Signal::SIGTERM);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_do_not_end_take_little_memory() {
+    // GIVEN a server, and clients that send half of a head and wait
+    let pipeline = Pipeline::new("endless_heads").await;
+    let mut api = Api::start(&pipeline, &[]);
+    api.ready().await;
+    let pid = api.process().pid();
+    let before = resident(pid);
+    let mut clients = Vec::new();
+    for _ in 0..300 {
+        let mut client = connect(&api).await;
+        let head = format!("GET / HTTP/1.1\r\nx: {}", "A".repeat(200_000));
+        // WHEN it is longer than any head may be, THEN it is not kept
+        drop(client.write_all(head.as_bytes()).await);
+        clients.push(client);
+    }
+    for client in &mut clients {
+        let text = tokio::time::timeout(SOON, read_text(client)).await;
+        let text = text.expect("an end before the head's time is up");
+        assert!(
+            text.is_empty() || text.starts_with("HTTP/1.1 431"),
+            "{text}"
+        );
+    }
+    is_answered(&api, "/v1/symbols").await;
+    let grown = resident(pid).saturating_sub(before);
+    assert!(grown < 64, "{grown} MiB");
 }
 
 /// How many sockets a process has.
