@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use serde_json::json;
+use tower::ServiceExt as _;
 
 use crate::fixture::{Fixture, Trade, at, send};
 
@@ -152,6 +154,24 @@ async fn one_request_too_many_is_told_to_come_again_and_takes_no_connection() {
     lock.rollback().await.unwrap();
     assert_eq!(first.await.unwrap(), 200);
     assert_eq!(fixture.get("/v1/symbols").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_is_under_way_until_its_answer_is_sent() {
+    // GIVEN an api that answers one request at a time
+    let fixture = Fixture::with(|config| config.limits.max_concurrent = Some(1)).await;
+    // WHEN an answer is there and not taken yet
+    let request = Request::builder().uri("/v1/limits").body(Body::empty());
+    let answer = fixture.router.clone().oneshot(request.unwrap()).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.status(), 200);
+    // THEN another request has no room, and a probe needs none
+    assert_eq!(fixture.get("/v1/limits").await.status, 429);
+    assert_eq!(fixture.get("/_healthcheck").await.status, 200);
+    // WHEN it was taken or given up, THEN there is room
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+    assert!(!body.unwrap().is_empty());
+    assert_eq!(fixture.get("/v1/limits").await.status, 200);
 }
 
 #[tokio::test]
