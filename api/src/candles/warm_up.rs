@@ -15,6 +15,9 @@ use crate::planner::Source;
 use crate::problem::ApiError;
 use crate::store::{Direction, Range, Snapshot};
 
+/// Rows that are fed at a stretch, some milliseconds of the dearest indicators: then other requests have their turn.
+const STRETCH: usize = 128;
+
 /// The indicators of a query, fed as far as its pages were read.
 #[derive(Default)]
 pub(super) struct Feeds {
@@ -60,6 +63,16 @@ impl Feed {
                 .collect(),
             session_end: None,
         })
+    }
+
+    /// Takes rows that only lead up to those that are told.
+    async fn skip(&mut self, rows: &mut [Row], tz: Tz) {
+        for stretch in rows.chunks_mut(STRETCH) {
+            for row in stretch {
+                self.next(row, tz);
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Takes the next row; its values go to their places in `row`.
@@ -118,11 +131,14 @@ impl Frame<'_> {
         if self.query.descending {
             rows.reverse();
         }
-        for row in rows.iter_mut().filter(|row| row.traded().is_some()) {
-            row.indicators = vec![None; asked.len()];
-            for feed in &mut feeds.feeds {
-                feed.next(row, self.grid.tz());
+        for stretch in rows.chunks_mut(STRETCH) {
+            for row in stretch.iter_mut().filter(|row| row.traded().is_some()) {
+                row.indicators = vec![None; asked.len()];
+                for feed in &mut feeds.feeds {
+                    feed.next(row, self.grid.tz());
+                }
             }
+            tokio::task::yield_now().await;
         }
         if self.query.descending {
             rows.reverse();
@@ -165,14 +181,10 @@ impl Frame<'_> {
                 .parts(self.symbol, source, range, Direction::Forward, u64::MAX)
                 .await?;
             fold.extend(parts);
-            for row in &mut fold.take() {
-                feed.next(row, self.grid.tz());
-            }
+            feed.skip(&mut fold.take(), self.grid.tz()).await;
             rest = more;
         }
-        for row in &mut fold.finish() {
-            feed.next(row, self.grid.tz());
-        }
+        feed.skip(&mut fold.finish(), self.grid.tz()).await;
         Ok(())
     }
 
@@ -201,9 +213,8 @@ impl Frame<'_> {
         let mut rows = fold.finish();
         rows.retain(|row| row.traded().is_some());
         rows.truncate(length);
-        for row in rows.iter_mut().rev() {
-            feed.next(row, self.grid.tz());
-        }
+        rows.reverse();
+        feed.skip(&mut rows, self.grid.tz()).await;
         Ok(())
     }
 

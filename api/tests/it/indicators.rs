@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::{process, workspace};
@@ -435,4 +437,45 @@ async fn faults_of_all_indicators_are_told_and_a_cursor_is_bound_to_them() {
     let plain = fixture.get("/v1/candles/DAYS?interval=1d&limit=2").await;
     assert_ne!(plain.headers["etag"], page.headers["etag"]);
     assert_eq!(plain.json()["candles"][0].get("indicators"), None);
+}
+
+#[tokio::test]
+async fn dear_indicators_leave_other_requests_their_turn() {
+    // GIVEN a symbol of many minutes, and one thread for all requests
+    let fixture = Fixture::new().await;
+    let trades: Vec<Trade> = (0..9_000)
+        .map(|n| Trade {
+            time: at("2024-01-01T00:00:00Z") + n * 60_000_000,
+            sequence: n,
+            price: 100 + n * n % 97,
+            size: 100,
+        })
+        .collect();
+    fixture.add_trades("A", "UTC", &trades).await;
+    let longest = Arc::new(Mutex::new(Duration::ZERO));
+    let watch = tokio::spawn({
+        let longest = longest.clone();
+        async move {
+            loop {
+                let slept = Instant::now();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let mut longest = longest.lock().unwrap();
+                *longest = longest.max(slept.elapsed());
+            }
+        }
+    });
+    // WHEN the dearest indicators are asked for
+    let dear: Vec<String> = (981..=1_000).map(|n| format!("cci:{n}")).collect();
+    let target = format!(
+        "/v1/candles/A?interval=1m&limit=8000&indicators={}",
+        dear.join(",")
+    );
+    let started = Instant::now();
+    let answer = fixture.get(&target).await;
+    let taken = started.elapsed();
+    watch.abort();
+    // THEN nobody has waited for the whole of it
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let longest = *longest.lock().unwrap();
+    assert!(longest * 3 < taken, "{longest:?} of {taken:?}");
 }
