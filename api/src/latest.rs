@@ -76,7 +76,11 @@ fn write(json: &mut Json, latest: &Latest, quoted: bool) -> Result<(), ApiError>
         Some(last) => {
             json.open('{');
             json.key("time").time(Some(last.time));
-            json.key("sequence").literal(last.sequence);
+            decimal(
+                json.key("sequence"),
+                Some(&last.sequence.to_string()),
+                quoted,
+            );
             decimal(json.key("price"), Some(&last.close), quoted);
             decimal(json.key("size"), last.size.as_deref(), quoted);
             json.close('}');

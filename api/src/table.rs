@@ -30,6 +30,8 @@ pub enum Kind {
     Time,
     /// Whole numbers.
     Integer,
+    /// Whole numbers that a double may not hold, told as decimals are.
+    Sequence,
     /// True or false.
     Flag,
     /// IEEE 754 doubles.
@@ -83,6 +85,8 @@ pub enum Value<'a> {
     Time(i64),
     /// A whole number.
     Integer(i64),
+    /// A whole number that a double may not hold.
+    Sequence(i64),
     /// True or false.
     Flag(bool),
     /// Finite.

@@ -114,7 +114,7 @@ pub(crate) fn columns() -> Vec<(&'static str, Kind)> {
 const fn kinds(price: u8, size: u8) -> [Kind; 5] {
     [
         Kind::Time,
-        Kind::Integer,
+        Kind::Sequence,
         Kind::Decimal { scale: price },
         Kind::Decimal { scale: size },
         Kind::Integer,
@@ -143,7 +143,7 @@ impl Columns {
         for tick in ticks {
             let all = [
                 Value::Time(tick.key.event_time.micros()),
-                Value::Integer(tick.key.sequence),
+                Value::Sequence(tick.key.sequence),
                 Value::Decimal(Cow::Owned(Amount::from(tick.price))),
                 Value::Decimal(Cow::Owned(Amount::from(tick.size))),
                 Value::Integer(tick.revision.into()),

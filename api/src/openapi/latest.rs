@@ -6,7 +6,7 @@ use utoipa::openapi::{Ref, Schema};
 
 use super::operations::{ALWAYS, json, operation, text, whole, with_queries};
 use super::responses::{problems, success, with_lag};
-use super::schemas::{array, decimal, nullable, object, of, row, time};
+use super::schemas::{array, decimal, nullable, object, of, row, sequence, time};
 use crate::candles as candles_route;
 use crate::latest as latest_route;
 use crate::limits::Limits;
@@ -68,7 +68,7 @@ fn last_tick() -> Object {
     object(
         vec![
             ("time", time("Event time").into()),
-            ("sequence", of(&[Type::Integer], "Its sequence").into()),
+            ("sequence", sequence().into()),
             ("price", decimal("Its price").into()),
             ("size", decimal("Its size").into()),
         ],

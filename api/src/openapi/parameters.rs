@@ -134,7 +134,7 @@ fn choice(name: &str) -> Option<Described> {
         ),
         "numbers" => (
             &["number", "string"],
-            "Whether decimals are number literals or the same digits as a string.",
+            "Whether decimals, and in JSON the sequence of a tick, are number literals or the same digits as a string.",
         ),
         "time" => (
             &["rfc3339", "local", "s", "ms", "ns"],

@@ -37,6 +37,15 @@ pub(super) fn decimal(description: &str) -> ObjectBuilder {
     of(&[Type::Number, Type::String, Type::Null], description).pattern(Some(DECIMAL))
 }
 
+/// The number of a tick; a string with `numbers=string`.
+pub(super) fn sequence() -> ObjectBuilder {
+    of(
+        &[Type::Integer, Type::String],
+        "A signed 64-bit integer, which a double may not hold; a string with numbers=string",
+    )
+    .pattern(Some("^-?(0|[1-9][0-9]*)$"))
+}
+
 /// An object that has nothing but these properties; `required` ones are never left out.
 pub(super) fn object(properties: Vec<(&str, RefOr<Schema>)>, required: bool) -> Object {
     let object = properties
@@ -84,6 +93,7 @@ fn value(kind: Kind) -> ObjectBuilder {
         Kind::Time => ObjectBuilder::new()
             .schema_type(types_of(&[Type::String, Type::Integer, Type::Null]))
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
+        Kind::Sequence => sequence(),
         Kind::Integer => ObjectBuilder::new().schema_type(Type::Integer),
         Kind::Double => ObjectBuilder::new().schema_type(types_of(&[Type::Number, Type::Null])),
         Kind::Flag => ObjectBuilder::new().schema_type(Type::Boolean),

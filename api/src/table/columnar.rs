@@ -189,7 +189,7 @@ impl Builder {
                 let builder = TimestampMicrosecondBuilder::new().with_timezone("UTC");
                 (Self::Time(builder), kind)
             }
-            Kind::Integer => (Self::Integer(Int64Builder::new()), DataType::Int64),
+            Kind::Integer | Kind::Sequence => (Self::Integer(Int64Builder::new()), DataType::Int64),
             Kind::Flag => (Self::Flag(BooleanBuilder::new()), DataType::Boolean),
             Kind::Double => (Self::Double(Float64Builder::new()), DataType::Float64),
             Kind::Decimal { .. } if spelling.quoted => {
@@ -208,7 +208,9 @@ impl Builder {
     fn push(&mut self, value: &Value<'_>, spelling: Spelling) -> bool {
         match (self, value) {
             (Self::Time(builder), Value::Time(micros)) => builder.append_value(*micros),
-            (Self::Integer(builder), Value::Integer(number)) => builder.append_value(*number),
+            (Self::Integer(builder), Value::Integer(number) | Value::Sequence(number)) => {
+                builder.append_value(*number);
+            }
             (Self::Flag(builder), Value::Flag(flag)) => builder.append_value(*flag),
             (Self::Double(builder), Value::Double(number)) => builder.append_value(*number),
             (Self::Decimal(builder, scale), Value::Decimal(amount)) => {

@@ -26,7 +26,7 @@ pub enum Times {
 /// How values are spelled where a form leaves a choice.
 #[derive(Debug, Clone, Copy)]
 pub struct Spelling {
-    /// Decimals are texts.
+    /// Decimals are texts, and in JSON whole numbers that a double may not hold.
     pub quoted: bool,
     /// What a time looks like.
     pub times: Times,
@@ -43,7 +43,7 @@ impl Spelling {
                 return;
             }
             Value::Time(_) => matches!(self.times, Times::Utc | Times::Local),
-            Value::Decimal(_) => self.quoted,
+            Value::Decimal(_) | Value::Sequence(_) => self.quoted,
             Value::Integer(_) | Value::Flag(_) | Value::Double(_) => false,
         };
         if in_quotes {
@@ -64,7 +64,7 @@ impl Spelling {
                 self.time(text, *micros);
                 Ok(())
             }
-            Value::Integer(number) => write!(text, "{number}"),
+            Value::Integer(number) | Value::Sequence(number) => write!(text, "{number}"),
             Value::Flag(flag) => write!(text, "{flag}"),
             Value::Double(number) => write!(text, "{number}"),
             Value::Decimal(amount) => write!(text, "{amount}"),

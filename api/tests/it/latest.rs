@@ -76,6 +76,7 @@ async fn the_last_tick_its_day_and_the_close_before_are_told() {
     let quoted = fixture.json("/v1/latest?symbols=A&numbers=string").await;
     assert_eq!(quoted["latest"]["A"]["change"], json!("-1"));
     assert_eq!(quoted["latest"]["A"]["last"]["size"], json!("1.5"));
+    assert_eq!(quoted["latest"]["A"]["last"]["sequence"], json!("4"));
 }
 
 #[tokio::test]

@@ -129,6 +129,26 @@ async fn a_page_says_what_it_is() {
         .json("/v1/ticks/A?from=2024-03-10&tz=UTC&fields=price&numbers=string")
         .await;
     assert_eq!(page["ticks"], json!([{"price": "92.3"}]));
+    // A sequence is no number of a parser that reads doubles; a revision is small.
+    let wide = Trade {
+        sequence: i64::MAX,
+        ..tick
+    };
+    fixture.add_trades("WIDE", "UTC", &[wide]).await;
+    let target = "/v1/ticks/WIDE?fields=sequence,revision";
+    for (numbers, sequence) in [
+        ("number", json!(i64::MAX)),
+        ("string", json!("9223372036854775807")),
+    ] {
+        assert_eq!(
+            fixture.json(&format!("{target}&numbers={numbers}")).await["ticks"],
+            json!([{"sequence": sequence, "revision": 0}])
+        );
+    }
+    let csv = fixture
+        .get(&format!("{target}&numbers=string&format=csv"))
+        .await;
+    assert_eq!(csv.text, "sequence,revision\r\n9223372036854775807,0\r\n");
     fixture.add_symbol("EMPTY", "UTC").await;
     let empty = fixture.json("/v1/ticks/EMPTY").await;
     assert_eq!(
