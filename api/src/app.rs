@@ -124,7 +124,13 @@ impl App {
                 router.route(path, methods)
             })
             .merge(openapi::page())
-            .fallback(async || ApiError::NotFound)
+            .fallback(async || ApiError::NotFound);
+        self.around(routes)
+    }
+
+    /// Routes with all that every answer goes through.
+    fn around(&self, routes: Router<Self>) -> Router {
+        let routes = routes
             .layer(CatchPanicLayer::new())
             .layer(compression())
             .layer(middleware::map_response(caching::name_coding))
@@ -184,5 +190,36 @@ impl Probe for App {
                 .map_err(|error| format!("waiting for the database: {}", explain(&error)))
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_like_any_other() {
+        // GIVEN a route that panics
+        let app = App::new(&ApiConfig::default()).unwrap();
+        let panics = get(async || -> ApiError { panic!("secret") });
+        let router = app.around(Router::new().route("/x", panics));
+        // WHEN it is asked
+        let request = Request::builder().uri("/x").body(Body::empty()).unwrap();
+        let (head, body) = router.oneshot(request).await.unwrap().into_parts();
+        // THEN the answer is a problem document that says nothing of it
+        assert_eq!(head.status, 500);
+        assert_eq!(head.headers["content-type"], "application/problem+json");
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            problem["instance"],
+            head.headers["x-request-id"].to_str().unwrap()
+        );
+        assert_eq!(problem["type"], "urn:financial-data-api:problem:internal");
+        assert!(!String::from_utf8_lossy(&body).contains("secret"));
     }
 }

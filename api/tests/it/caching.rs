@@ -60,6 +60,8 @@ async fn a_known_tag_is_answered_by_304_on_every_route() {
         "/v1/candles/A?interval=1w&partial=include",
         "/v1/candles/A?interval=1d&indicators=ema:2",
         "/v1/indicators",
+        "/v1/limits",
+        "/openapi.json",
         "/v1/symbols",
         "/v1/symbols/A",
     ] {

@@ -182,7 +182,16 @@ async fn unknown_symbols_and_paths_and_methods_are_problems() {
         );
     }
     let long = format!("/v1/symbols?q={}", "x".repeat(9_000));
-    assert_eq!(fixture.get(&long).await.status, 414);
+    let answer = fixture.get(&long).await;
+    let body = answer.json();
+    assert_eq!(
+        (answer.status.as_u16(), &body["type"], &body["status"]),
+        (
+            414,
+            &json!("urn:financial-data-api:problem:target-too-long"),
+            &json!(414)
+        )
+    );
 
     let head = fixture.send(Method::HEAD, "/v1/symbols", &[]).await;
     assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));

@@ -115,3 +115,43 @@ async fn of_ticks_at_one_instant_the_last_in_sequence_fills_what_follows() {
         json!([11, 11, 11])
     );
 }
+
+#[tokio::test]
+async fn the_open_bucket_is_told_and_nothing_is_filled_after_the_last_that_is_complete() {
+    let fixture = Fixture::new().await;
+    loop {
+        // GIVEN a tick three minutes ago, and one in the minute that has not ended
+        let minute = chrono::Utc::now().timestamp_micros() / 60_000_000;
+        let name = format!("A{minute}");
+        let trade = |minute: i64, price| Trade {
+            time: minute * 60_000_000,
+            sequence: 1,
+            price,
+            size: 100,
+        };
+        fixture
+            .add_trades(
+                &name,
+                "UTC",
+                &[trade(minute - 3, 1000), trade(minute, 1200)],
+            )
+            .await;
+        // WHEN the gap is filled with the open candle and without
+        let target = format!("/v1/candles/{name}?interval=1m&fill=previous&to=9999-01-01");
+        let without = fixture.column(&target, "filled").await;
+        let rows = fixture.json(&format!("{target}&partial=include")).await;
+        // THEN the open candle is itself; where the minute ended meanwhile, the next one will do
+        if chrono::Utc::now().timestamp_micros() / 60_000_000 != minute {
+            continue;
+        }
+        assert_eq!(json!(without), json!([false, true, true]));
+        let told = |field: &str| -> Vec<serde_json::Value> {
+            let rows = rows["candles"].as_array().unwrap();
+            rows.iter().map(|row| row[field].clone()).collect()
+        };
+        assert_eq!(json!(told("close")), json!([10, 10, 10, 12]));
+        assert_eq!(json!(told("filled")), json!([false, true, true, false]));
+        assert_eq!(json!(told("complete")), json!([true, true, true, false]));
+        return;
+    }
+}

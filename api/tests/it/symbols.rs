@@ -55,4 +55,19 @@ async fn the_catalogue_is_searched_and_paged() {
         fixture.json("/v1/symbols?q=%25").await["symbols"],
         json!([])
     );
+
+    // The link is that of the cursor, which is no one else's.
+    let first = fixture.get("/v1/symbols?q=sim&limit=1").await;
+    let cursor = first.json()["next_cursor"].as_str().unwrap().to_owned();
+    assert_eq!(
+        first.headers["link"],
+        format!("</v1/symbols?q=sim&limit=1&cursor={cursor}>; rel=\"next\"")
+    );
+    let last = fixture.get("/v1/symbols?q=btc&limit=1").await;
+    assert!(!last.headers.contains_key("link"));
+    let other = fixture
+        .get(&format!("/v1/symbols?q=btc&limit=1&cursor={cursor}"))
+        .await;
+    assert_eq!(other.status, 400, "{}", other.text);
+    assert_eq!(other.json()["errors"][0]["parameter"], "cursor");
 }
