@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{MethodRouter, get};
@@ -79,12 +78,30 @@ fn routes() -> [Route; 11] {
     ]
 }
 
+/// Why the program cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The database URL is not one.
+    #[error("database.url")]
+    Url(#[source] sqlx::Error),
+    /// An origin of `http.cors_origins` is not one.
+    #[error("{0}")]
+    Cors(String),
+    /// The contract cannot be written.
+    #[error("the contract")]
+    Contract(#[from] serde_json::Error),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] std::io::Error),
+}
+
 impl App {
     /// The application of a configuration. It does not connect yet.
     ///
     /// # Errors
     /// When the database URL is not one, or an origin of `http.cors_origins`.
-    pub fn new(config: &ApiConfig) -> anyhow::Result<Self> {
+    pub fn new(config: &ApiConfig) -> Result<Self, StartError> {
         // A statement that outlives its request would hold a connection for nobody.
         let statement_timeout = config
             .database
@@ -94,7 +111,7 @@ impl App {
             statement_timeout,
             ..config.database.clone()
         };
-        let session = common::database::options(&database, "api").context("database.url")?;
+        let session = common::database::options(&database, "api").map_err(StartError::Url)?;
         let sessions = Database::of(&database, session.options([CHECK_CLIENT]));
         let turns = config.limits.max_concurrent;
         let limits = Limits::of(config, statement_timeout);
@@ -107,12 +124,9 @@ impl App {
             limits: Arc::new(limits),
             document: document.into(),
             turns: turns.map(|turns| Arc::new(Semaphore::new(turns as usize))),
-            cors: cors::layer(&config.http.cors_origins).map_err(anyhow::Error::msg)?,
+            cors: cors::layer(&config.http.cors_origins).map_err(StartError::Cors)?,
             correction_horizon: config.http.correction_horizon,
-            // Half of the sessions are left to short answers.
-            exports: Arc::new(Semaphore::new(
-                (database.max_connections as usize / 2).max(1),
-            )),
+            exports,
         })
     }
 

@@ -37,7 +37,7 @@ mod time_series;
 
 use tokio_util::sync::CancellationToken;
 
-pub use app::App;
+pub use app::{App, StartError};
 
 use crate::config::ApiConfig;
 
@@ -47,7 +47,7 @@ use crate::config::ApiConfig;
 ///
 /// # Errors
 /// When an address cannot be listened on.
-pub async fn run(config: ApiConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: ApiConfig, shutdown: CancellationToken) -> Result<(), StartError> {
     let public = common::admin::bind(config.http.listen, "http.listen").await?;
     let admin = common::admin::bind(config.admin.listen, "admin.listen").await?;
     tracing::info!(http = %public.local_addr()?, admin = %admin.local_addr()?, database = %config.database.url, "listening");

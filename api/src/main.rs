@@ -53,7 +53,7 @@ async fn command(command: Command, config: ApiConfig) -> anyhow::Result<()> {
                 tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
                 stop.cancel();
             });
-            api::run(config, shutdown).await
+            Ok(api::run(config, shutdown).await?)
         }
     }
 }

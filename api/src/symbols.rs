@@ -2,13 +2,14 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use crate::app::App;
 use crate::caching::{self, Freshness, Known};
 use crate::cursor;
 use crate::encode::Json;
+use crate::link;
 use crate::params::Params;
 use crate::problem::{ApiError, Fault};
 use crate::store::Entry;
@@ -63,14 +64,8 @@ pub(crate) async fn list(
     json.key("next_cursor").optional_string(next.as_deref());
     json.close('}');
     let mut response = answer(&headers, json);
-    if let Some(next) = next
-        && let Ok(link) = HeaderValue::from_str(&format!(
-            "<{}?{}>; rel=\"next\"",
-            uri.path(),
-            params.with_cursor(&next)
-        ))
-    {
-        response.headers_mut().insert(header::LINK, link);
+    if let Some(next) = next {
+        link::write_next(response.headers_mut(), &uri, &params.with_cursor(&next));
     }
     Ok(response)
 }

@@ -26,13 +26,6 @@ fn trade(time: i64) -> Trade {
     }
 }
 
-fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer
-        .headers
-        .get(name)
-        .map_or("", |value| value.to_str().unwrap())
-}
-
 /// Ten hours of 2024-01-01, one trade in each.
 async fn fixture() -> Fixture {
     let fixture = Fixture::new().await;

@@ -4,14 +4,7 @@ use std::io::Read as _;
 
 use axum::http::Method;
 
-use crate::fixture::{Answer, Fixture, Trade, at};
-
-fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer
-        .headers
-        .get(name)
-        .map_or("", |value| value.to_str().unwrap())
-}
+use crate::fixture::{Answer, Fixture, Trade, at, header};
 
 fn decoded(answer: &Answer) -> String {
     match header(answer, "content-encoding") {

@@ -2,14 +2,7 @@
 
 use axum::http::Method;
 
-use crate::fixture::{Answer, Fixture};
-
-fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
-    answer
-        .headers
-        .get(name)
-        .map(|value| value.to_str().unwrap())
-}
+use crate::fixture::{Fixture, header};
 
 #[tokio::test]
 async fn a_page_of_a_configured_origin_reads_answers_and_problems() {
@@ -31,9 +24,9 @@ async fn a_page_of_a_configured_origin_reads_answers_and_problems() {
         assert_eq!(answer.status, status, "{target}");
         assert_eq!(
             header(&answer, "access-control-allow-origin"),
-            Some("http://localhost:3000")
+            "http://localhost:3000"
         );
-        let exposed = header(&answer, "access-control-expose-headers").unwrap();
+        let exposed = header(&answer, "access-control-expose-headers");
         assert!(
             exposed.contains("x-request-id") && exposed.contains("etag"),
             "{exposed}"
@@ -41,12 +34,12 @@ async fn a_page_of_a_configured_origin_reads_answers_and_problems() {
         // Caches keep answers to several origins apart, beside forms and codings.
         let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
         assert!(format!("{vary:?}").contains("origin"), "{vary:?}");
-        assert_eq!(header(&answer, "access-control-allow-credentials"), None);
+        assert_eq!(header(&answer, "access-control-allow-credentials"), "");
     }
     // WHEN another page asks, THEN it gets no leave
     let origin = [("origin", "https://other.example")];
     let answer = fixture.send(Method::GET, "/v1/symbols", &origin).await;
-    assert_eq!(header(&answer, "access-control-allow-origin"), None);
+    assert_eq!(header(&answer, "access-control-allow-origin"), "");
 }
 
 #[tokio::test]
@@ -61,19 +54,19 @@ async fn a_preflight_tells_methods_and_headers_and_a_plain_question_tells_method
     let answer = fixture.send(Method::OPTIONS, "/v1/symbols", &asked).await;
     // THEN
     assert_eq!(answer.status, 200);
-    assert_eq!(header(&answer, "access-control-allow-origin"), Some("*"));
+    assert_eq!(header(&answer, "access-control-allow-origin"), "*");
     assert_eq!(
         header(&answer, "access-control-allow-methods"),
-        Some("GET,HEAD,OPTIONS")
+        "GET,HEAD,OPTIONS"
     );
-    let allowed = header(&answer, "access-control-allow-headers").unwrap();
+    let allowed = header(&answer, "access-control-allow-headers");
     assert!(allowed.contains("if-none-match"), "{allowed}");
-    assert!(header(&answer, "x-request-id").is_some());
+    assert_ne!(header(&answer, "x-request-id"), "");
     // WHEN it is no browser that asks, THEN the answer is as without CORS
     let answer = fixture.send(Method::OPTIONS, "/v1/symbols", &[]).await;
     assert_eq!(
         (answer.status.as_u16(), header(&answer, "allow")),
-        (204, Some("GET, HEAD, OPTIONS"))
+        (204, "GET, HEAD, OPTIONS")
     );
 }
 
@@ -87,6 +80,6 @@ async fn without_configured_origins_no_page_of_another_one_gets_leave() {
     for method in [Method::GET, Method::OPTIONS] {
         let answer = fixture.send(method, "/v1/symbols", &asked).await;
         assert!(answer.status.is_success());
-        assert_eq!(header(&answer, "access-control-allow-origin"), None);
+        assert_eq!(header(&answer, "access-control-allow-origin"), "");
     }
 }

@@ -54,6 +54,26 @@ impl Answer {
     }
 }
 
+/// A header, or nothing.
+pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer
+        .headers
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+/// A whole number of 10^-`scale` as an answer prints it: without trailing zeros.
+pub(crate) fn decimal(units: i128, scale: usize) -> String {
+    let digits = format!("{units:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() {
+        whole.to_owned()
+    } else {
+        format!("{whole}.{fraction}")
+    }
+}
+
 pub(crate) fn at(text: &str) -> i64 {
     DateTime::parse_from_rfc3339(text)
         .unwrap()

@@ -3,7 +3,7 @@
 use common::calendar::{Anchor, Grid};
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, Trade, at};
+use crate::fixture::{Fixture, Trade, at, decimal};
 
 /// A few thousand trades, dense and sparse, from a fixed generator.
 fn trades(from: &str, spread: i64, count: i64) -> Vec<Trade> {
@@ -22,18 +22,6 @@ fn trades(from: &str, spread: i64, count: i64) -> Vec<Trade> {
             size: next(10_000),
         })
         .collect()
-}
-
-/// A number of hundredths^`scale`, as the answer prints it.
-fn decimal(units: i128, scale: usize) -> Value {
-    let digits = format!("{units:0>width$}", width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let fraction = fraction.trim_end_matches('0');
-    Value::from(if fraction.is_empty() {
-        whole.to_owned()
-    } else {
-        format!("{whole}.{fraction}")
-    })
 }
 
 fn expected(trades: &[Trade], grid: &Grid) -> Vec<Value> {
@@ -178,4 +166,24 @@ async fn a_revision_counts_changes_of_emptied_parts_too() {
             .await,
         ["2100-01-01T00:00:00Z"]
     );
+}
+
+#[tokio::test]
+async fn an_interval_spelled_otherwise_has_the_same_candles() {
+    let fixture = Fixture::new().await;
+    let trades = trades("2024-03-10T00:00:00Z", 1_500_000, 40);
+    fixture.add_trades("A", "America/New_York", &trades).await;
+    for (one, other) in [("1h", "60m"), ("1m", "60s"), ("1q", "3M"), ("1w", "7d")] {
+        let mut pages = Vec::new();
+        for interval in [one, other] {
+            let target = format!("/v1/candles/A?interval={interval}&fill=previous");
+            let mut page = fixture.json(&target).await;
+            // As it was asked for.
+            assert_eq!(page["interval"], interval);
+            assert!(!page["candles"].as_array().unwrap().is_empty());
+            pages.push(page["candles"].take());
+        }
+        // Weeks begin on Mondays, seven days on a Thursday of 1970.
+        assert_eq!(pages[0] == pages[1], one != "1w", "{one} {other}");
+    }
 }

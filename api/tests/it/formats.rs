@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, Fixture, Trade, at};
+use crate::fixture::{Answer, Fixture, Trade, at, decimal, header};
 
 /// Rows as text, null apart.
 type Table = Vec<BTreeMap<String, Option<String>>>;
@@ -86,18 +86,6 @@ fn of_csv(text: &str) -> Table {
     rounded(table)
 }
 
-/// A whole number of 10^-`scale` without trailing zeros.
-fn decimal(units: i128, scale: usize) -> String {
-    let digits = format!("{units:0>width$}", width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() {
-        whole.to_owned()
-    } else {
-        format!("{whole}.{fraction}")
-    }
-}
-
 fn time(micros: i64) -> String {
     let time = DateTime::from_timestamp_micros(micros).unwrap();
     let text = time.to_rfc3339_opts(SecondsFormat::Micros, false);
@@ -152,13 +140,6 @@ fn of_parquet(answer: &Answer) -> Table {
             .map(Result::unwrap)
             .collect::<Vec<_>>(),
     )
-}
-
-fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
-    answer
-        .headers
-        .get(name)
-        .map_or("", |value| value.to_str().unwrap())
 }
 
 /// Five minutes, the fourth empty, with prices and sizes of two decimals.
