@@ -128,8 +128,7 @@ impl Problem {
             StatusCode::NOT_ACCEPTABLE => Self::new(
                 status,
                 "not-acceptable",
-                "the answer has no form or coding that Accept and Accept-Encoding take; format= chooses among json, \
-                 ndjson, csv, arrow and parquet",
+                "the answer has no form or coding that Accept and Accept-Encoding take; JSON is a form of every answer",
             ),
             StatusCode::NOT_FOUND => Self::new(status, "unknown-path", "no such path"),
             status if status.is_server_error() => Self::new(

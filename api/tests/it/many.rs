@@ -180,6 +180,8 @@ async fn faults_of_a_query_for_several_symbols_are_told() {
         .send(Method::GET, "/v1/candles?symbols=A&interval=1d", &headers)
         .await;
     assert_eq!(answer.status, 406);
+    // What it says can be done here.
+    assert!(!answer.text.contains("format="), "{}", answer.text);
 }
 
 #[tokio::test]
