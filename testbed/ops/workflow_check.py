@@ -1,8 +1,10 @@
-"""What no linter knows of the workflows: pins, order of jobs, and that each job is a Makefile target.
+"""What no linter knows of the workflows: pins, order of jobs, that each job is a Makefile target, and that Renovate
+raises the version wherever it stands.
 
 Prints each fault; exits 1 when there is one.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -106,6 +108,22 @@ def versions(workflow):
             faults.append(f"{chart}: appVersion is {app}, but IMAGE_VERSION is {version}")
 
 
+def raised(workflow):
+    """What Renovate raises is all that must be IMAGE_VERSION. Of each pattern it takes a file's first match."""
+    found = []
+    for entry in json.loads(Path("renovate.json").read_text())["bumpVersions"]:
+        for pattern in entry["matchStrings"]:
+            pattern = pattern.replace("(?<", "(?P<")
+            for file in (file for glob in entry["filePatterns"] for file in sorted(Path().glob(glob))):
+                found += [(str(file), match["version"]) for match in [re.search(pattern, file.read_text())] if match]
+    crates = re.search(r"^members = (.*)$", Path("Cargo.toml").read_text(), re.MULTILINE)[1]
+    places = [str(PIPELINE), *map(str, Path("charts").glob("*/Chart.yaml")), "Cargo.toml"]
+    places += ["Cargo.lock"] * len(json.loads(crates))
+    version = workflow["env"]["IMAGE_VERSION"]
+    if sorted(found) != sorted((place, version) for place in places):
+        faults.append(f"renovate.json: bumpVersions finds {found}, and the version is {version} in {places}")
+
+
 def main():
     workflows = sorted(Path(".github/workflows").glob("*.yml"))
     actions = sorted(Path(".github/actions").glob("*/action.yml"))
@@ -118,6 +136,7 @@ def main():
         if file == PIPELINE:
             order(workflow)
             versions(workflow)
+            raised(workflow)
     for file in actions:
         targets(str(file), yaml.safe_load(file.read_text())["runs"]["steps"], only_make=False)
     print("\n".join(faults) or f"{len(workflows)} workflows, {len(actions)} actions: no fault")
