@@ -76,10 +76,11 @@ echo 'What helm test runs'
 compose run --rm --no-deps -T --env BASE_URL=http://nginx:8080 --env SYMBOL= --volume "$PWD/charts/api/files:/files:ro" \
     --entrypoint /bin/sh nginx /files/read-candle.sh </dev/null
 
-echo 'The simulator and Prometheus'
+echo 'The simulator, in Avro, and Prometheus'
 # Not Grafana: its dashboards are checked against the metrics by `testbed/ops.sh monitoring`.
-# The simulator has no health to wait for.
-compose --profile load up --detach simulate
+# The simulator has no health to wait for. The worker is made anew, to read Avro too.
+export KAFKA_FORMAT=avro
+compose --profile load up --detach ingest simulate
 compose --profile observability up --detach --wait --wait-timeout 120 prometheus
 simulated() { curl -sS "$url/v1/candles/SIM.AAA?interval=1m&partial=include" | grep -q '"open":'; }
 within 30 simulated

@@ -34,10 +34,14 @@ pub struct Target {
     #[arg(long, default_value = "ticks")]
     pub topic: String,
     /// How messages are written.
-    #[arg(long, value_enum, default_value = "json")]
+    #[arg(long, env = "FDA_KAFKA__FORMAT", value_enum, default_value = "json")]
     pub format: Format,
     /// Base URL of a schema registry, for Avro; the subject is the topic's name and `-value`.
-    #[arg(long, required_if_eq("format", "avro"))]
+    #[arg(
+        long,
+        env = "FDA_KAFKA__SCHEMA_REGISTRY_URL",
+        required_if_eq("format", "avro")
+    )]
     pub schema_registry: Option<String>,
 }
 
