@@ -46,7 +46,7 @@ def both(chart, main):
             f"{monitor}spec.endpoints.0.interval": "30s",
             f"{monitor}spec.endpoints.0.relabelings.0": {"targetLabel": "job", "replacement": chart},
         },
-        "tracing": {f"{env}.[OTEL_EXPORTER_OTLP_ENDPOINT].value": "http://collector.observability:4317"},
+        "tracing": {f"{env}.[OTEL_EXPORTER_OTLP_ENDPOINT].value": "http://collector.observability:4318"},
         # The files themselves are compared below, in every rendering.
         "prometheus-rule": {f"PrometheusRule/r-{chart}-slo:metadata.labels.release": "prometheus"},
         "dashboards": {},
