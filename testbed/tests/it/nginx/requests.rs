@@ -7,7 +7,7 @@ use testbed::eventually;
 use tokio::io::AsyncReadExt as _;
 
 use super::check_problem;
-use super::front::Front;
+use super::front::{Front, receive};
 use super::upstream::Upstream;
 use crate::pipeline::PATIENCE;
 
@@ -122,6 +122,34 @@ async fn first_event_comes_at_once_and_a_stream_has_no_timeout() {
     check_problem(&timeout, 504, "timeout");
     upstream.open();
     read("data: second\n\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_waits_for_its_reader_and_not_on_disk() {
+    // GIVEN an answer that is not stored, larger than all buffers of the way
+    let upstream = Upstream::start("no-store").await;
+    let export = "x".repeat(16 << 20);
+    upstream.answer(200, "X-Accel-Expires: 0\r\n", &export);
+    let Some(front) = Front::start("export", &[("NGINX_API", &upstream.address)]).await else {
+        return;
+    };
+    // WHEN its client does not read
+    let request = "GET /export HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    let stream = front.send(Ipv4Addr::LOCALHOST, request).await.unwrap();
+    // THEN nginx puts nothing aside: it would say so within this time, its files have no name
+    let spilt = eventually("a temporary file", Duration::from_millis(700), async || {
+        let log = std::fs::read_to_string(front.process.log()).unwrap();
+        if log.contains("temporary file") {
+            Ok(log)
+        } else {
+            Err("none")
+        }
+    });
+    assert!(spilt.await.is_err(), "{}", front.log());
+    // AND the client gets all of it when it does
+    let answer = receive(stream).await.unwrap();
+    assert_eq!((answer.status, answer.body.len()), (200, export.len()));
+    assert!(!front.log().contains("temporary file"), "{}", front.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
