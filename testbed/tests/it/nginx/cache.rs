@@ -8,6 +8,7 @@ use testbed::{Tick, eventually, ports};
 use super::front::{Front, receive};
 use super::upstream::Upstream;
 use super::{api_at, check_headers, check_problem, tick, until};
+use crate::api::Api;
 use crate::pipeline::{PATIENCE, Pipeline};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,6 +146,46 @@ async fn answers_of_the_api_are_stored_and_validated_as_it_says() {
         404,
         "Host",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_origin_gets_the_leave_that_is_its_own() {
+    // GIVEN pages of two origins that may read candles of 2024 behind nginx
+    let pipeline = Pipeline::with_partitions("nginx_origins", 1).await;
+    let _ingest = pipeline.ingest(&[]);
+    pipeline.publish(&[tick(0)]).await;
+    pipeline.caught_up().await;
+    let (one, other) = ("https://one.example", "https://other.example:8443");
+    let origins = format!("{one},{other}");
+    let api = Api::start(&pipeline, &[("FDA_HTTP__CORS_ORIGINS", &origins)]);
+    api.ready().await;
+    let Some(front) = Front::start("origins", &[("NGINX_API", &api.public_address())]).await else {
+        return;
+    };
+    let settled = "/v1/candles/A?interval=1m&to=2024-01-02";
+    for (origin, leave) in [
+        (Some(one), one),
+        (Some(other), other),
+        (Some("https://third.example"), ""),
+        (None, ""),
+    ] {
+        let headers: Vec<_> = origin.iter().map(|origin| ("Origin", *origin)).collect();
+        for cache in ["MISS", "HIT"] {
+            // WHEN one of them asks, or another, or nobody's page
+            let answer = front.ask("GET", settled, &headers).await;
+            // THEN each gets its own leave, and the stored answer the next time
+            assert_eq!(
+                (answer.status, answer.cache().as_str()),
+                (200, cache),
+                "{origin:?}: {answer:?}"
+            );
+            assert_eq!(
+                answer.header("access-control-allow-origin"),
+                leave,
+                "{origin:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
