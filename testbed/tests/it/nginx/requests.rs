@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use testbed::eventually;
+use testbed::{eventually, ports};
 use tokio::io::AsyncReadExt as _;
 
-use super::check_problem;
 use super::front::{Front, receive};
 use super::upstream::Upstream;
-use crate::pipeline::PATIENCE;
+use super::{api_at, check_headers, check_problem};
+use crate::pipeline::{PATIENCE, Pipeline};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limit_counts_the_real_address_whatever_a_client_says_of_itself() {
@@ -205,6 +205,53 @@ async fn only_reading_methods_pass_and_every_refusal_is_a_problem() {
         !seen[0].to_lowercase().contains("content-length"),
         "{seen:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn page_of_the_contract_may_load_its_own_files_and_nothing_else() {
+    // GIVEN the api's own page behind nginx
+    let pipeline = Pipeline::with_partitions("nginx_docs", 1).await;
+    let api = api_at(ports::free().unwrap(), &pipeline).await;
+    let Some(front) = Front::start("docs", &[("NGINX_API", &api.public_address())]).await else {
+        return;
+    };
+    // WHEN a browser opens it
+    let page = front.get("/docs/").await;
+    assert_eq!((page.status, page.cache().as_str()), (200, "MISS"));
+    // THEN it may load what it names, images within its styles, styles that its script makes, and ask the api
+    assert_eq!(
+        page.header("content-security-policy"),
+        "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+    );
+    // No script stands in the page, which the policy would refuse.
+    let text = page.text();
+    let scripts = text.matches("<script").count();
+    assert!(scripts > 0 && scripts == text.matches("<script src=\"./").count());
+    let mut files: Vec<&str> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|name| text.split(name).skip(1))
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    files.push("../openapi.json");
+    for file in files {
+        let target = file.strip_prefix("../").map_or_else(
+            || format!("/docs/{}", file.trim_start_matches("./")),
+            |rest| format!("/{rest}"),
+        );
+        let answer = front
+            .ask("GET", &target, &[("Accept-Encoding", "gzip")])
+            .await;
+        assert_eq!(answer.status, 200, "{target}");
+        check_headers(&answer, &target);
+        // Images are compressed within.
+        let coding = if target.ends_with(".png") { "" } else { "gzip" };
+        let length = answer.header("content-length").parse();
+        if length.is_ok_and(|length: usize| length < 1024) {
+            continue;
+        }
+        assert_eq!(answer.header("content-encoding"), coding, "{target}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
