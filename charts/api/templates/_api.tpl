@@ -5,6 +5,27 @@
   {{- fail (printf "autoscaling.minReplicas is %d, above maxReplicas, %d" (int .minReplicas) (int .maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
+{{- /* 30s is what the program takes without one. */ -}}
+{{- $answer := (.Values.config.http | default dict).request_timeout | default "30s" -}}
+{{- if le (include "api.milliseconds" .Values.nginx.readTimeout | int64) (include "api.milliseconds" $answer | int64) -}}
+  {{- fail (printf "nginx.readTimeout is %s, not above config.http.request_timeout, %s" .Values.nginx.readTimeout $answer) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A duration such as `1m 30s` in milliseconds, with the names of units that Nginx and the programs take. */}}
+{{- define "api.milliseconds" -}}
+{{- $sum := 0 -}}
+{{- range regexFindAll "[0-9]+ ?[a-z]+" . -1 -}}
+  {{- $unit := 0 -}}
+  {{- if regexMatch "[0-9] ?m(s|sec|illis)$" . }}{{ $unit = 1 -}}
+  {{- else if regexMatch "[0-9] ?s" . }}{{ $unit = 1000 -}}
+  {{- else if regexMatch "[0-9] ?m(ins?|inutes?)?$" . }}{{ $unit = 60000 -}}
+  {{- else if regexMatch "[0-9] ?h" . }}{{ $unit = 3600000 -}}
+  {{- else if regexMatch "[0-9] ?[dwmy]" . }}{{ $unit = 86400000 -}}
+  {{- end -}}
+  {{- $sum = add $sum (mul $unit (regexFind "[0-9]+" . | int64)) -}}
+{{- end -}}
+{{- $sum -}}
 {{- end -}}
 
 {{/*

@@ -194,6 +194,12 @@ def refusals():
     refused("ingest", "kafka[./]format", "--set", "config.kafka.format=xml")
     refused("ingest", "sasl_password", "--set", "config.kafka.sasl_password=secret")
     refused("api", "autoscaling.minReplicas is 9, above maxReplicas, 3", "--set", "autoscaling.enabled=true,autoscaling.minReplicas=9,autoscaling.maxReplicas=3")
+    slow = "config.http.request_timeout"
+    for read, answer in (("35s", "35s"), ("500ms", "1s"), ("2m", "1m 60s"), ("1h", "90min"), ("30s", "null"), ("20h", "1day")):
+        want = f"readTimeout is {read}, not above {slow}, {'30s' if answer == 'null' else answer}"
+        refused("api", want, "--set", f"nginx.readTimeout={read},{slow}={answer}")
+    taken, text = render("api", "--set", f"nginx.readTimeout=2m,{slow}=1m 59s 999ms")
+    check(taken, f"api: a readTimeout above the {slow} is refused: {text}")
     refused("api", "ingress[./]hosts", "--set", "ingress.enabled=true")
     refused("api", "parentRefs", "--set", "httpRoute.enabled=true")
     refused("api", "test[./]symbol", "--set", "test.symbol=a b")
