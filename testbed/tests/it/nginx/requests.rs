@@ -77,6 +77,51 @@ async fn limit_counts_the_real_address_whatever_a_client_says_of_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_requests_are_under_way_at_once() {
+    // GIVEN two that the api has not answered, as many as may be
+    let upstream = Upstream::start("no-store").await;
+    let settings = [
+        ("NGINX_API", upstream.address.as_str()),
+        ("NGINX_MAX_REQUESTS", "2"),
+    ];
+    let Some(front) = Front::start("requests", &settings).await else {
+        return;
+    };
+    upstream.hold();
+    let mut waiting = Vec::new();
+    for target in ["/a", "/b"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        waiting.push(front.send(Ipv4Addr::LOCALHOST, &request).await.unwrap());
+    }
+    eventually("both are with the api", PATIENCE, async || {
+        match upstream.seen().len() {
+            2 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await
+    .unwrap();
+    // WHEN a third one comes THEN it is refused, and nginx can be asked whether it lives
+    let refused = front.get("/c").await;
+    check_problem(&refused, 503, "one too many");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(front.get("/_nginx/livez").await.status, 204);
+    // AND when the two have their answers others get theirs
+    upstream.open();
+    for stream in waiting {
+        assert_eq!(receive(stream).await.unwrap().status, 200);
+    }
+    eventually("room again", PATIENCE, async || {
+        match front.get("/c").await.status {
+            200 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn first_event_comes_at_once_and_a_stream_has_no_timeout() {
     // GIVEN an api that sends one event and then nothing for a while, and a short timeout
     let upstream = Upstream::start("no-store").await;
