@@ -122,17 +122,25 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The last @ ends the user part: a password may hold one.
         let Some((scheme, rest)) = self.0.split_once("://") else {
             return f.write_str("***");
         };
-        let (user, host) = rest
-            .rsplit_once('@')
-            .map_or(("", rest), |(user, host)| (user, host));
+        let (plain, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+        // The last @ ends the user part: a password may hold one.
+        let (user, host) = plain.rsplit_once('@').unwrap_or(("", plain));
+        let (authority, path) = host.split_at(host.find('/').unwrap_or(host.len()));
+        // A password may also hold a question mark, or nobody may have said whose it is. Then there is no
+        // telling where it ends.
+        let port = authority.rsplit(']').next().unwrap_or_default();
+        let port = port.split_once(':').map_or("", |(_, port)| port);
+        if !port.bytes().all(|byte| byte.is_ascii_digit())
+            || (path.is_empty() && query.contains('@'))
+        {
+            return write!(f, "{scheme}://***");
+        }
         let name = user.split(':').next().unwrap_or_default();
         let mask = if user.contains(':') { ":***" } else { "" };
         let at = if user.is_empty() { "" } else { "@" };
-        let host = host.split_once('?').map_or(host, |(host, _)| host);
         write!(f, "{scheme}://{name}{mask}{at}{host}")
     }
 }
@@ -303,6 +311,30 @@ mod tests {
             ),
             ("postgres://me@host/db", "postgres://me@host/db"),
             ("postgres://host/db?password=secret", "postgres://host/db"),
+            ("postgres://host/db?password=p@ss", "postgres://host/db"),
+            (
+                "postgres://me:s@host:5432/db?password=p@ss#p@ss",
+                "postgres://me:***@host:5432/db",
+            ),
+            (
+                "postgres://me:p/a@ss@[::1]/db",
+                "postgres://me:***@[::1]/db",
+            ),
+            (
+                "postgres://me@[::1]:5432/db?password=p@ss",
+                "postgres://me@[::1]:5432/db",
+            ),
+            (
+                "http://me:p@ss@registry:8081",
+                "http://me:***@registry:8081",
+            ),
+            ("http://registry:8081/?token=p@ss", "http://registry:8081/"),
+            // A password without an end.
+            ("http://registry:8081?token=p@ss", "http://***"),
+            ("postgres://me:p?ss@host/db", "postgres://***"),
+            ("postgres://me:p@s?s@host/db", "postgres://***"),
+            ("postgres://me:1?s@host/db", "postgres://***"),
+            ("postgres://me:pass", "postgres://***"),
             ("secret", "***"),
         ] {
             assert_eq!(DatabaseUrl::new(url).to_string(), printed);

@@ -137,7 +137,7 @@ async fn configuration_is_shown_without_its_passwords() {
     // GIVEN a password in every place for one, and a refused configuration with one
     let secret = "Tr0ub4dor";
     let registry = format!("http://me:{secret}@registry:8081");
-    let good = format!("postgres://me:{secret}@db:5432/prices?password={secret}");
+    let good = format!("postgres://me:{secret}@db:5432/prices?password=p@{secret}");
     let bad = format!("mysql://me:{secret}@db/prices");
     for (url, expected) in [(&good, 0), (&bad, 2)] {
         // WHEN it is checked
