@@ -19,6 +19,7 @@ use sqlx::{ConnectOptions as _, Postgres, Transaction};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::calendar::UnknownZone;
 use crate::config::DatabaseConfig;
 use crate::lock::lock;
 use crate::secrets::{Login, Secret, SecretError};
@@ -80,26 +81,19 @@ impl Database {
 
     /// Sessions with these options.
     pub fn of(config: &DatabaseConfig, session: PgConnectOptions) -> Self {
-        let pool = |sessions| {
-            PgPoolOptions::new()
-                .max_connections(sessions)
-                .acquire_timeout(config.connect_timeout)
-                .connect_lazy_with(session.clone())
-        };
-        let (pool, spare) = (pool(config.max_connections), pool(1));
-        let login = (!config.secret.is_empty()).then(|| {
-            Arc::new(SecretLogin {
-                secret: Secret::new(&config.secret),
-                pools: [pool.clone(), spare.clone()],
-                session,
-                version: AtomicU64::new(0),
-                state: Mutex::default(),
-                asking: Mutex::default(),
-            })
-        });
+        let login = (!config.secret.is_empty())
+            .then(|| Arc::new(SecretLogin::new(&config.secret, session.clone())));
+        let mut options = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.connect_timeout);
+        if let Some(login) = login.clone() {
+            options = options.after_connect(move |_, _| {
+                login.accepted();
+                async { Ok(()) }.boxed()
+            });
+        }
         Self {
-            pool,
-            spare,
+            pool: options.connect_lazy_with(session),
             login,
             patience: config.connect_timeout,
         }
@@ -221,6 +215,13 @@ impl From<PgPool> for Database {
     }
 }
 
+impl From<UnknownZone> for sqlx::Error {
+    /// What is stored is not what this program can read.
+    fn from(error: UnknownZone) -> Self {
+        Self::Decode(Box::new(error))
+    }
+}
+
 /// A failure that passes, as a server that is away is one.
 fn waiting(reason: String) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(reason))
@@ -286,6 +287,21 @@ impl LoginState {
 }
 
 impl SecretLogin {
+    fn new(secret: &str, session: PgConnectOptions) -> Self {
+        Self {
+            secret: Secret::new(secret),
+            session,
+            version: AtomicU64::new(0),
+            state: Mutex::default(),
+            asking: Mutex::default(),
+        }
+    }
+
+    /// Notes that the database takes the login, which it may have refused for a while.
+    fn accepted(&self) {
+        lock(&self.state).refused = None;
+    }
+
     /// Notes that the database refuses the login of that version.
     fn refused(&self, version: u64, error: &sqlx::Error) {
         let mut state = lock(&self.state);
@@ -464,4 +480,20 @@ async fn applied(connection: &mut sqlx::PgConnection) -> Result<Vec<i64>, sqlx::
     sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
         .fetch_all(connection)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_no_trouble_once_the_login_is_taken_again() {
+        // GIVEN a login that the database refuses
+        let login = SecretLogin::new("db", PgConnectOptions::new());
+        lock(&login.state).refused = Some("the database refuses the login".into());
+        assert!(login.trouble().is_some_and(|why| why.contains("refuses")));
+        // WHEN a session begins with it THEN nothing is said of that any more
+        login.accepted();
+        assert!(!login.trouble().is_some_and(|why| why.contains("refuses")));
+    }
 }
