@@ -172,7 +172,7 @@ impl FromStr for Decimal {
                         .ok_or(DecimalError::TooManyDigits)?;
                 }
                 b'.' if !point && digits > 0 => point = true,
-                b'e' | b'E' if digits > 0 => {
+                b'e' | b'E' if digits > 0 && rest[position - 1] != b'.' => {
                     exponent = std::str::from_utf8(&rest[position + 1..])
                         .ok()
                         .filter(|text| text.bytes().any(|b| b.is_ascii_digit()))
@@ -305,7 +305,7 @@ mod tests {
     fn what_is_not_an_exact_price_is_refused_by_name() {
         for text in [
             "", "-", ".", "1.", ".5", "1..2", "abc", "NaN", "Infinity", "1e", "1e+", "1,5", "0x10",
-            "1 ", "1e1e1",
+            "1 ", "1e1e1", "1.e5",
         ] {
             assert_eq!(read(text), Err(DecimalError::NotANumber), "{text}");
         }
