@@ -1,5 +1,5 @@
 //! What `ingest` and `api` share: ticks and candles, intervals and the calendar, configuration, the
-//! database, telemetry. It knows neither Kafka nor the HTTP routes.
+//! database, telemetry. Of Kafka and of HTTP it knows what a trace says of a batch and of an answer.
 
 pub mod admin;
 pub mod amount;

@@ -134,6 +134,11 @@ pub(crate) fn missing(field: &str) -> Fault {
     }
 }
 
+/// As much of a text as a sentence about it quotes.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
 /// A price or size from its decimal text.
 pub(crate) fn decimal(field: &str, text: &str) -> Result<Decimal, Fault> {
     text.parse().map_err(|error| {
@@ -145,7 +150,7 @@ pub(crate) fn decimal(field: &str, text: &str) -> Result<Decimal, Fault> {
             DecimalError::TooManyDigits => Reason::TooManyDigits,
             _ => Reason::WrongType,
         };
-        let shown: String = text.chars().take(80).collect();
+        let shown = shown(text);
         Fault {
             reason,
             detail: format!("{field} {shown:?}: {error}"),

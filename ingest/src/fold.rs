@@ -9,8 +9,10 @@ use common::candle::Candle;
 use common::interval::{Interval, Unit};
 use common::tick::Tick;
 
-const MINUTE: i64 = 60_000_000;
-const HOUR: i64 = 60 * MINUTE;
+/// In microseconds.
+pub(crate) const MINUTE: i64 = 60_000_000;
+/// In microseconds.
+pub(crate) const HOUR: i64 = 60 * MINUTE;
 
 /// A stored level, finest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::calendar::local_date;
 use common::database::Database;
 
-use crate::fold::{Buckets, Level};
+use crate::fold::{Buckets, HOUR, Level};
 use crate::recompute;
 use crate::store::candles::{self, Write};
-use crate::store::{self, hours, marks, symbols};
+use crate::store::{self, hours, marks, symbols, views};
 use crate::verify::Wrong;
 
 /// Buckets that one transaction is about.
 const A_STEP: usize = 500;
-const HOUR: i64 = 3_600_000_000;
 
 /// Recomputes buckets of a symbol; returns how many candles were written.
 ///
@@ -115,6 +114,6 @@ pub async fn mark(database: &Database, id: i32) -> sqlx::Result<()> {
 /// When the database fails.
 pub async fn view(database: &Database, view: &str) -> sqlx::Result<()> {
     let mut tx = database.begin().await?;
-    marks::refresh(&mut tx, view).await?;
+    views::refresh(&mut tx, view).await?;
     tx.commit().await
 }

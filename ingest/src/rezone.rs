@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use crate::fold::{Buckets, Level};
 use crate::recompute;
 use crate::store::candles::{self, Write};
-use crate::store::{hours, marks, symbols};
+use crate::store::{self, hours, marks, symbols};
 
 /// Days written by one statement.
 const DAYS_A_STEP: usize = 500;
@@ -69,9 +69,7 @@ pub async fn rezone(
 ) -> Result<Rezoned, RezoneError> {
     let mut tx = database.begin().await?;
     // It reads all hours of the symbol, which has no bound.
-    sqlx::query("set local statement_timeout = 0")
-        .execute(&mut *tx)
-        .await?;
+    store::no_statement_timeout(&mut tx).await?;
     let done = match symbols::lock_zone(&mut tx, symbol).await? {
         Some((_, from)) if from == zone.name() => Rezoned::Already,
         Some((id, from)) => Rezoned::Changed {

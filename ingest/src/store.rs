@@ -1,7 +1,8 @@
-//! The only place that speaks SQL: positions, symbols, blocks of ticks, candles, marks,
-//! changed hours, dead letters.
+//! The only place that speaks SQL: positions, symbols, blocks of ticks, candles, marks, views,
+//! changed hours, dead letters, sessions.
 //!
-//! Every function works inside the caller's transaction and keeps nothing of its own.
+//! A function that takes a connection works inside the caller's transaction, one that takes the database in
+//! short ones of its own. Nothing is kept but the ids of symbols, see [`symbols::Ids`].
 
 pub mod block;
 pub mod blocks;
@@ -12,6 +13,7 @@ pub mod marks;
 pub mod positions;
 pub mod sessions;
 pub mod symbols;
+pub mod views;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -31,6 +33,17 @@ impl From<Damaged> for sqlx::Error {
 #[must_use]
 pub fn timestamp(micros: i64) -> DateTime<Utc> {
     common::tick::EventTime::from_micros(micros).to_utc()
+}
+
+/// Lets the statements of this transaction take as long as they need.
+///
+/// # Errors
+/// When the database fails.
+pub async fn no_statement_timeout(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("set local statement_timeout = 0")
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// The database's clock, as it is at this moment of a transaction.

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use common::database::{Database, explain};
 use common::tick::{Tick, TickKey};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,8 @@ use tracing::{debug, info, warn};
 
 use crate::config::UpkeepConfig;
 use crate::metrics::Metrics;
-use crate::store::{blocks, marks};
+use crate::store::blocks::Small;
+use crate::store::{blocks, marks, symbols, views};
 
 /// Symbols looked at in one turn.
 const SYMBOLS_A_TURN: i64 = 1000;
@@ -112,17 +112,10 @@ pub async fn refresh_views(database: &Database) -> Turn {
 
 async fn refresh_view(database: &Database, view: &str) -> sqlx::Result<u64> {
     let mut tx = database.begin().await?;
-    let due: bool = sqlx::query_scalar(
-        "select exists (select from view_marks where view = $1) \
-             or not exists (select from view_refreshes where view = $1 and refreshed_at > clock_timestamp() - interval '1 hour')",
-    )
-    .bind(view)
-    .fetch_one(&mut *tx)
-    .await?;
-    if !due {
+    if !views::is_due(&mut tx, view).await? {
         return Ok(0);
     }
-    let refreshed = marks::refresh(&mut tx, view).await?;
+    let refreshed = views::refresh(&mut tx, view).await?;
     tx.commit().await?;
     if refreshed {
         debug!(view, "refreshed");
@@ -132,15 +125,7 @@ async fn refresh_view(database: &Database, view: &str) -> sqlx::Result<u64> {
 
 /// Shows how many periods wait for each view's refresh, and when its last one was.
 async fn show_views(database: &Database, metrics: &Metrics) -> sqlx::Result<()> {
-    let views: Vec<(String, i64, Option<f64>)> = sqlx::query_as(
-        "select view, (select count(*) from (select from view_marks m where m.view = v.view limit 100000) as marks), \
-             (select extract(epoch from refreshed_at)::float8 from view_refreshes r where r.view = v.view) \
-         from unnest($1::text[]) as v (view)",
-    )
-    .bind(marks::VIEWS.map(|(view, _)| view).to_vec())
-    .fetch_all(&mut *database.acquire().await?)
-    .await?;
-    for (view, waiting, refreshed) in views {
+    for (view, waiting, refreshed) in views::waiting(&mut *database.acquire().await?).await? {
         metrics.view_marks.with_label_values(&[&view]).set(waiting);
         if let Some(time) = refreshed {
             metrics.view_refreshed.with_label_values(&[&view]).set(time);
@@ -173,55 +158,17 @@ pub async fn merge_blocks(database: &Database) -> Turn {
 }
 
 async fn symbols_with_small_blocks(database: &Database) -> sqlx::Result<Vec<(i32, String)>> {
-    sqlx::query_as(
-        "select s.id, s.symbol \
-         from (select symbol_id, count(*) as small from tick_blocks where count < 128 group by symbol_id) b \
-         join symbols s on s.id = b.symbol_id \
-         where b.small >= $1 order by b.small desc limit $2",
-    )
-    .bind(WORTH_MERGING)
-    .bind(SYMBOLS_A_TURN)
-    .fetch_all(&mut *database.acquire().await?)
-    .await
-}
-
-#[derive(sqlx::FromRow)]
-struct Small {
-    first_time: DateTime<Utc>,
-    first_sequence: i64,
-    next_time: Option<DateTime<Utc>>,
-    next_sequence: Option<i64>,
-    joins_next: bool,
-}
-
-impl Small {
-    fn keys(&self) -> impl Iterator<Item = TickKey> {
-        let next = self.next_time.zip(self.next_sequence);
-        [
-            Some((self.first_time, self.first_sequence)),
-            next.filter(|_| !self.joins_next),
-        ]
-        .into_iter()
-        .flatten()
-        .map(TickKey::from)
-    }
+    let mut db = database.acquire().await?;
+    blocks::symbols_with_small(&mut db, WORTH_MERGING, SYMBOLS_A_TURN).await
 }
 
 /// Merges runs of small blocks of one symbol, each with the block that follows it, in one transaction.
 async fn merge_symbol(database: &Database, symbol_id: i32) -> sqlx::Result<u64> {
     let mut tx = database.begin().await?;
-    let free: Option<i32> =
-        sqlx::query_scalar("select id from symbols where id = $1 for no key update skip locked")
-            .bind(symbol_id)
-            .fetch_optional(&mut *tx)
-            .await?;
-    if free.is_none() {
+    if !symbols::lock_if_free(&mut tx, symbol_id).await? {
         return Ok(0);
     }
-    let small: Vec<Small> = sqlx::query_as(include_str!("store/blocks_small.sql"))
-        .bind(symbol_id)
-        .fetch_all(&mut *tx)
-        .await?;
+    let small = blocks::small(&mut tx, symbol_id).await?;
     let mut gone: Vec<(i32, TickKey)> = Vec::new();
     let mut runs: Vec<Vec<Tick>> = Vec::new();
     for run in small.chunk_by(|block, _| block.joins_next) {

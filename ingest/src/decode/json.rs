@@ -10,7 +10,7 @@ use common::tick::EventTime;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Decoded, Fields, RecordInfo, Rules, decimal, fault, missing};
+use super::{Decoded, Fields, RecordInfo, Rules, decimal, fault, missing, shown};
 use crate::config::SequenceSource;
 use crate::dead_letter::{Fault, Reason};
 
@@ -104,13 +104,8 @@ pub fn decode<'a>(
 }
 
 fn required<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<&'a str, Fault> {
-    raw.map(RawValue::get)
-        .filter(|text| *text != "null")
-        .ok_or_else(|| missing(field))
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
+    // An option is none for null, too.
+    raw.map(RawValue::get).ok_or_else(|| missing(field))
 }
 
 /// The text of a JSON string; most have no escapes and are borrowed.

@@ -53,6 +53,64 @@ pub async fn read(db: &mut PgConnection, keys: &[(i32, BlockKey)]) -> sqlx::Resu
         .await
 }
 
+/// Id and name of symbols that have at least `least` small blocks, those with the most first, at most
+/// `limit`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn symbols_with_small(
+    db: &mut PgConnection,
+    least: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<(i32, String)>> {
+    sqlx::query_as(
+        "select s.id, s.symbol \
+         from (select symbol_id, count(*) as small from tick_blocks where count < 128 group by symbol_id) b \
+         join symbols s on s.id = b.symbol_id \
+         where b.small >= $1 order by b.small desc limit $2",
+    )
+    .bind(least)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+}
+
+/// A small block, and the one that follows it.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub struct Small {
+    first_time: DateTime<Utc>,
+    first_sequence: i64,
+    next_time: Option<DateTime<Utc>>,
+    next_sequence: Option<i64>,
+    /// Whether the one that follows is small too.
+    pub joins_next: bool,
+}
+
+impl Small {
+    /// Its key, and that of a large block that follows.
+    pub fn keys(&self) -> impl Iterator<Item = BlockKey> {
+        let next = self.next_time.zip(self.next_sequence);
+        [
+            Some((self.first_time, self.first_sequence)),
+            next.filter(|_| !self.joins_next),
+        ]
+        .into_iter()
+        .flatten()
+        .map(TickKey::from)
+    }
+}
+
+/// The first small blocks of a symbol, in order: a bounded number.
+///
+/// # Errors
+/// When the database fails.
+pub async fn small(db: &mut PgConnection, symbol_id: i32) -> sqlx::Result<Vec<Small>> {
+    sqlx::query_as(include_str!("blocks_small.sql"))
+        .bind(symbol_id)
+        .fetch_all(db)
+        .await
+}
+
 /// The next blocks of a symbol after the one with this key, at most `limit`.
 ///
 /// # Errors

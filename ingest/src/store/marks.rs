@@ -101,18 +101,3 @@ pub async fn write_all(db: &mut PgConnection, symbol_id: i32) -> sqlx::Result<()
         .await?;
     Ok(())
 }
-
-/// Refreshes a view, which clears the marks that it covers. False: another session is doing so.
-///
-/// # Errors
-/// When the database fails.
-pub async fn refresh(db: &mut PgConnection, view: &str) -> sqlx::Result<bool> {
-    // It reads all days, which has no bound: cancelled and begun again it would never end.
-    sqlx::query("set local statement_timeout = 0")
-        .execute(&mut *db)
-        .await?;
-    sqlx::query_scalar("select refresh_candle_view($1)")
-        .bind(view)
-        .fetch_one(db)
-        .await
-}

@@ -111,8 +111,7 @@ pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i
     .await?;
     rows.into_iter()
         .map(|row| {
-            let zone = zone_of(&row.symbol, &row.timezone)
-                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            let zone = zone_of(&row.symbol, &row.timezone)?;
             let high = row.high_time.zip(row.high_sequence).map(TickKey::from);
             Ok((
                 row.id,
@@ -131,6 +130,19 @@ pub async fn lock(db: &mut PgConnection, ids: &[i32]) -> sqlx::Result<BTreeMap<i
             ))
         })
         .collect()
+}
+
+/// Locks a symbol, unless another session has it; whether it did.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock_if_free(db: &mut PgConnection, id: i32) -> sqlx::Result<bool> {
+    let free: Option<i32> =
+        sqlx::query_scalar("select id from symbols where id = $1 for no key update skip locked")
+            .bind(id)
+            .fetch_optional(db)
+            .await?;
+    Ok(free.is_some())
 }
 
 /// Stores the marks of symbols whose ticks changed, and raises their versions. Returns the new stamps.

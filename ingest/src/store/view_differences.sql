@@ -16,6 +16,6 @@ expected as (
       and not exists (select from view_marks m where m.view = '{view}' and m.symbol_id = d.symbol_id and m.period = d.period)
 )
 select
-    (select count(*) from expected),
-    (select count(*) from (select * from expected except select * from stored) missing),
-    (select count(*) from (select * from stored except select * from expected) extra)
+    (select count(*) from expected) as rows,
+    (select count(*) from (select * from expected except select * from stored) m) as missing,
+    (select count(*) from (select * from stored except select * from expected) s) as stale
