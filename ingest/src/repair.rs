@@ -1,12 +1,14 @@
 //! Recomputes what `verify` found to differ, under the symbol's lock as every writer does.
 //!
 //! Finest level first: an hour that is made of a repaired minute is made anew in the same transaction,
-//! and a day that is made of a repaired hour. What is right already is not written.
+//! and a day that is made of a repaired hour. What is right already is not written, and what begins below
+//! the symbol's floor stays: its ticks are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::calendar::local_date;
 use common::database::Database;
+use common::tick::EventTime;
 
 use crate::fold::{Buckets, HOUR, Level};
 use crate::recompute;
@@ -33,14 +35,17 @@ pub async fn candles(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx::Res
 
 async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx::Result<u64> {
     let mut tx = database.begin().await?;
-    let Some(symbol) = symbols::lock(&mut tx, &[id]).await?.remove(&id) else {
+    let locked = symbols::lock(&mut tx, &[id]).await?;
+    let Some(symbol) = locked.get(&id) else {
         return Err(sqlx::Error::RowNotFound);
     };
+    // A floor that has risen since they were compared: their ticks are going, or gone.
+    let floor = symbol.floor.map_or(i64::MIN, EventTime::micros);
     let now = store::now(&mut tx).await?;
     let buckets = Buckets::new(symbol.zone);
     let (mut changed, mut days) = (BTreeSet::new(), Vec::new());
     let mut starts: BTreeMap<Level, BTreeSet<i64>> = BTreeMap::new();
-    for (level, start) in wrong {
+    for (level, start) in wrong.iter().filter(|(_, start)| *start >= floor) {
         starts.entry(*level).or_default().insert(*start);
     }
     let mut written = 0;

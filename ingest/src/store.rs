@@ -46,6 +46,17 @@ pub async fn no_statement_timeout(db: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// Lets this transaction idle between its statements.
+///
+/// # Errors
+/// When the database fails.
+pub async fn no_idle_timeout(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("set local idle_in_transaction_session_timeout = 0")
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// The database's clock, as it is at this moment of a transaction.
 ///
 /// # Errors

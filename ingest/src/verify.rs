@@ -14,8 +14,9 @@ use common::database::Database;
 use self::symbol::Check;
 use crate::fold::{Buckets, Level};
 use crate::repair;
+use crate::store::symbols::Entry;
 use crate::store::views::Compared;
-use crate::store::{marks, symbols, views};
+use crate::store::{self, marks, symbols, views};
 
 /// Differences that are told one by one.
 pub const SENTENCES: usize = 100;
@@ -84,20 +85,25 @@ pub async fn verify(
     scope: &Scope,
     mut progress: impl FnMut(&Report, &Place<'_>),
 ) -> sqlx::Result<Report> {
-    let entries = symbols::list(&mut *database.acquire().await?, scope.symbol.as_deref()).await?;
+    let listed = symbols::list(&mut *database.acquire().await?, scope.symbol.as_deref()).await?;
     let mut report = Report::default();
-    for entry in &entries {
-        let zone = zone_of(&entry.symbol, &entry.timezone)?;
+    for Entry { symbol, .. } in &listed {
         let mut snapshot = database.snapshot().await?;
-        let mut check = Check::begin(&mut snapshot, entry, Buckets::new(zone), scope).await?;
+        // It idles while a repair runs, and while whoever is told of the progress is slow.
+        store::no_idle_timeout(&mut snapshot).await?;
+        // Its floor and its zone as of this snapshot, whatever they were when the list was made.
+        let mut entry = symbols::list(&mut snapshot, Some(symbol)).await?;
+        let entry = entry.remove(0);
+        let zone = zone_of(&entry.symbol, &entry.timezone)?;
+        let mut check = Check::begin(&mut snapshot, &entry, Buckets::new(zone), scope).await?;
         loop {
             let more = check.step(&mut snapshot, &mut report).await?;
-            let share = symbol::share(report.symbols, check.share(), entries.len());
+            let share = symbol::share(report.symbols, check.share(), listed.len());
             progress(
                 &report,
                 &Place {
                     symbol: &entry.symbol,
-                    of: entries.len(),
+                    of: listed.len(),
                     share,
                 },
             );

@@ -19,7 +19,8 @@ pub(super) struct Verify {
     /// Only the days that begin before this time.
     #[arg(long, value_parser = time)]
     to: Option<DateTime<Utc>>,
-    /// Recompute the candles that differ, refresh the views that differ, and look again.
+    /// Recompute the candles that differ, refresh the views that differ, and look again. Blocks of ticks that overlap are
+    /// told only.
     #[arg(long)]
     repair: bool,
 }

@@ -111,7 +111,7 @@ impl<'a> Check<'a> {
         for tick in &ticks {
             if self.last.is_some_and(|last| last >= tick.key) {
                 report.differ(format!(
-                    "{}: ticks overlap or are out of order at {}",
+                    "{}: ticks overlap or are out of order at {}, which --repair does not mend",
                     self.entry.symbol, tick.key.event_time
                 ));
             }

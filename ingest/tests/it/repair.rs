@@ -1,10 +1,14 @@
 //! Damage done on purpose: `verify` finds it within its scope, and its repair leaves what the ticks say.
 
+use std::time::Duration;
+
+use ingest::retain;
 use ingest::verify::{Report, Scope, verify};
 
 use crate::database::{
-    DAYS, Database, HOURS, MINUTES, VERSIONS, VERSIONS_OF_ROWS, cancelled, done, tick,
+    DAYS, Database, HOURS, MINUTES, VERSIONS, VERSIONS_OF_ROWS, cancelled, config, done, tick,
 };
+use crate::retention::{entry, time};
 
 async fn scoped(db: &Database, scope: Scope) -> Report {
     verify(&db.sessions, &scope, |_, _| {}).await.unwrap()
@@ -65,10 +69,7 @@ async fn every_damage_is_found_and_repaired_to_what_the_ticks_say() {
         };
         let sound = rows().await;
         assert!(db.differences().await.is_empty(), "{version}");
-        // Within ten seconds an hour is not noted again.
-        let earlier =
-            "update market_data.changed_hours set updated_at = updated_at - interval '1 minute'";
-        damage(&db, earlier).await;
+        damage(&db, "delete from market_data.changed_hours").await;
         for sql in DAMAGE {
             // GIVEN one kind of damage
             damage(&db, sql).await;
@@ -95,12 +96,32 @@ async fn every_damage_is_found_and_repaired_to_what_the_ticks_say() {
             }
             assert!(db.differences().await.is_empty(), "{version}: {sql}");
         }
-        // AND the hours of what was repaired are noted, and a repair of nothing writes nothing
-        let noted = db
-            .rows("select 'x' from changed_hours h where exists (select from candles_1d d where d.symbol_id = h.symbol_id \
-                 and d.open_time <= h.hour and d.updated_at <= h.updated_at and d.local_date = '2024-03-06')")
-            .await;
-        assert!(!noted.is_empty(), "{version}");
+        // AND the hours of what was repaired are noted and no others: of a day, the first that begins in it
+        let noted = "select concat_ws(' ', symbol, to_char(hour, 'MM-DD HH24')) from changed_hours \
+             join symbols on id = symbol_id order by 1";
+        assert_eq!(
+            db.rows(noted).await,
+            [
+                "NY 03-01 00",
+                "NY 03-05 04",
+                "NY 03-05 05",
+                "NY 03-05 20",
+                "NY 03-06 03",
+                "NY 03-06 05",
+                "UTC 03-01 00",
+                "UTC 03-05 00",
+                "UTC 03-05 04",
+                "UTC 03-05 20",
+                "UTC 03-06 00",
+                "UTC 03-06 03",
+            ],
+            "{version}"
+        );
+        // AND each after its day was written, in the same transaction
+        let behind = "select 'x' from candles_1d d where d.local_date = '2024-03-06' and not exists (select from changed_hours h \
+             where h.symbol_id = d.symbol_id and h.hour >= d.open_time and h.updated_at >= d.updated_at)";
+        assert!(db.rows(behind).await.is_empty(), "{version}");
+        // AND a repair of nothing writes nothing
         let before = db.rows(VERSIONS_OF_ROWS).await;
         let nothing = scoped(
             &db,
@@ -168,5 +189,73 @@ async fn a_range_is_verified_by_whole_days_of_the_symbols_zone() {
         assert_eq!(differences("NY", before.0, before.1).await.0, 1);
         let midnight = ("2024-03-04T00:00:00Z", "2024-03-05T00:00:00Z");
         assert_eq!(differences("UTC", midnight.0, midnight.1).await, (0, 12));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_leaves_what_a_rising_floor_takes_the_ticks_of() {
+    for version in VERSIONS {
+        // GIVEN a minute of each symbol that differs
+        let db = stored(version).await;
+        damage(&db, DAMAGE[0]).await;
+        let candles = async || {
+            [
+                db.rows(MINUTES).await,
+                db.rows(HOURS).await,
+                db.rows(DAYS).await,
+            ]
+        };
+        let before = candles().await;
+
+        // WHEN the ticks are deleted while the first symbol is compared, before its repair, and the other is on the list
+        let scope = Scope {
+            repair: true,
+            ..Scope::default()
+        };
+        let mut floors_rise = Some(async || {
+            for symbol in ["NY", "UTC"] {
+                let entry = entry(&db, symbol).await;
+                let cutoff = time("2024-03-06T12:00:00Z");
+                let deleted = retain::ticks(&db.sessions, &entry, cutoff, false).await;
+                assert!(deleted.unwrap().rows > 20, "{version}");
+            }
+        });
+        let report = verify(&db.sessions, &scope, |_, _| {
+            if let Some(rise) = floors_rise.take() {
+                let runtime = tokio::runtime::Handle::current();
+                tokio::task::block_in_place(|| runtime.block_on(rise()));
+            }
+        });
+        let report = report.await.unwrap();
+
+        // THEN one minute was seen to differ, and no candle was touched
+        assert_eq!((report.differences, report.repaired), (1, 0), "{version}");
+        assert_eq!(candles().await, before, "{version}");
+        assert!(db.differences().await.is_empty(), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_repair_that_takes_long_does_not_lose_its_snapshot() {
+    for version in VERSIONS {
+        // GIVEN a server that ends sessions which idle in a transaction
+        let db = stored(version).await;
+        damage(&db, DAMAGE[0]).await;
+        let config = config(&(db.url_of)("market_data_ingest"));
+        let impatient = common::database::options(&config, "verify")
+            .unwrap()
+            .options([("idle_in_transaction_session_timeout", "100")]);
+        let sessions = common::database::Database::of(&config, impatient);
+        // WHEN a verification stands still in its transaction for longer
+        let scope = Scope {
+            repair: true,
+            ..Scope::default()
+        };
+        let report = verify(&sessions, &scope, |_, _| {
+            std::thread::sleep(Duration::from_millis(500));
+        });
+        // THEN it goes on
+        assert_eq!(report.await.unwrap().repaired, 2, "{version}");
+        assert!(db.differences().await.is_empty(), "{version}");
     }
 }
