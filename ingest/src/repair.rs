@@ -74,7 +74,8 @@ async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx:
                 candle,
             });
         }
-        candles::write(&mut tx, level, &writes).await?;
+        let written_level = candles::write(&mut tx, level, &writes).await;
+        written_level.map_err(|error| candles::moved_day(error, &locked))?;
         written += writes.len() as u64;
         for write in &writes {
             let (start, end) = (write.bucket.start, write.bucket.end);

@@ -1,4 +1,4 @@
-//! Another zone for a symbol: its days are made anew, in one transaction.
+//! Another zone for a symbol, or other rules of the one that it has: its days are made anew, in one transaction.
 //!
 //! A reader sees the old days in the old zone or the new ones in the new zone. Every period of the
 //! views that has one of these days is marked, so that it is read from them until a refresh.
@@ -26,7 +26,7 @@ pub enum Rezoned {
     Already,
     /// It was not known, and is now, in that zone.
     Made,
-    /// It was in another one.
+    /// It was in another one, or its days were to be made anew.
     Changed {
         /// The zone before.
         from: String,
@@ -42,7 +42,7 @@ pub enum RezoneError {
     /// Nothing is left to make the days from.
     #[error(
         "the days of {symbol} have {before} trades, its hours, minutes and ticks only {after}: the others were deleted by \
-         `ingest candles retain`, so its days cannot be made anew; it keeps its zone"
+         `ingest candles retain`, so its days cannot be made anew; it keeps its zone and its days"
     )]
     Incomplete {
         /// The symbol.
@@ -57,7 +57,8 @@ pub enum RezoneError {
     Database(#[from] sqlx::Error),
 }
 
-/// Gives a symbol another zone. Its workers wait meanwhile. `dry_run` does the same and takes it back.
+/// Gives a symbol another zone; with `anew` its days are made anew in the zone that it has, too. Its workers wait
+/// meanwhile. `dry_run` does the same and takes it back.
 ///
 /// # Errors
 /// When the database fails, refuses the zone, or no longer has what the days are made of.
@@ -65,13 +66,14 @@ pub async fn rezone(
     database: &Database,
     symbol: &str,
     zone: Tz,
+    anew: bool,
     dry_run: bool,
 ) -> Result<Rezoned, RezoneError> {
     let mut tx = database.begin().await?;
     // It reads all hours of the symbol, which has no bound.
     store::no_statement_timeout(&mut tx).await?;
     let done = match symbols::lock_zone(&mut tx, symbol).await? {
-        Some((_, from)) if from == zone.name() => Rezoned::Already,
+        Some((_, from)) if from == zone.name() && !anew => Rezoned::Already,
         Some((id, from)) => Rezoned::Changed {
             from,
             days: rebuild(&mut tx, id, symbol, zone).await?,

@@ -21,7 +21,7 @@ use crate::merge::{Arrival, Effects, merge};
 use crate::recent::{Changes, Recent};
 use crate::store::positions::{Fence, fence};
 use crate::store::symbols::{Ids, Locked};
-use crate::store::{self, blocks, letters, symbols};
+use crate::store::{self, blocks, candles, letters, symbols};
 
 /// Stored blocks that one step of a merge holds in memory.
 const BLOCKS_A_STEP: usize = 500;
@@ -299,7 +299,9 @@ async fn apply(
         }
     }
     outcome.late = outcome.added - first_above;
-    outcome.candles = bring_up_to_date(tx, &work, now, recent, &mut changes).await?;
+    outcome.candles = bring_up_to_date(tx, &work, now, recent, &mut changes)
+        .await
+        .map_err(|error| candles::moved_day(error, &locked))?;
     Ok((conflicts, changes))
 }
 

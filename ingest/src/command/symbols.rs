@@ -25,6 +25,9 @@ pub(super) enum Symbols {
         /// An IANA name, such as `America/New_York`.
         #[arg(long, value_parser = zone)]
         timezone: Tz,
+        /// Make its days anew although it is in that zone: when the zone's rules have changed.
+        #[arg(long)]
+        rebuild: bool,
         /// Do the same and take it back: nothing is changed.
         #[arg(long)]
         dry_run: bool,
@@ -60,14 +63,19 @@ pub(super) async fn execute(database: &Database, command: Symbols) -> Result<(),
         Symbols::Set {
             symbol,
             timezone,
+            rebuild,
             dry_run,
         } => {
             Symbol::check(&symbol)?;
-            let done = rezone(database, &symbol, timezone, dry_run).await?;
+            let done = rezone(database, &symbol, timezone, rebuild, dry_run).await?;
             let would = if dry_run { "would be " } else { "" };
             match done {
                 Rezoned::Already => println!("{symbol} is in {timezone} already"),
                 Rezoned::Made => println!("{symbol} {would}made, in {timezone}"),
+                Rezoned::Changed { from, days } if from == timezone.name() => println!(
+                    "{symbol} stays in {timezone}: its {} days {would}made anew, as {}",
+                    days.0, days.1
+                ),
                 Rezoned::Changed { from, days } => println!(
                     "{symbol} {would}moved from {from} to {timezone}: its {} days {would}made anew, as {}",
                     days.0, days.1

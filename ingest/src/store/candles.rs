@@ -8,8 +8,10 @@ use common::calendar::Bucket;
 use common::candle::{Candle, Edge};
 use common::decimal::Decimal;
 use common::tick::{EventTime, TickKey};
+use sqlx::postgres::PgDatabaseError;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
+use super::symbols::Locked;
 use super::{Damaged, timestamp};
 use crate::fold::Level;
 
@@ -239,6 +241,43 @@ pub async fn write(db: &mut PgConnection, level: Level, writes: &[Write]) -> sql
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// A day begins elsewhere than when it was stored, for zones change their rules.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a day of symbol {symbol} begins at another time than when it was stored: this program has other rules of {zone} than the \
+     one that stored it. Run the newer of them everywhere, and `ingest symbols set {symbol} --timezone {zone} --rebuild` to make \
+     its days anew"
+)]
+pub struct MovedDay {
+    symbol: String,
+    zone: String,
+}
+
+/// Tells a failure that is a [`MovedDay`] from others: no message is at fault, though a constraint is.
+#[must_use]
+pub fn moved_day(error: sqlx::Error, locked: &BTreeMap<i32, Locked>) -> sqlx::Error {
+    let Some(refused) = error
+        .as_database_error()
+        .filter(|refused| refused.constraint() == Some("candles_1d_local_date"))
+    else {
+        return error;
+    };
+    // In any language, as in "Key (symbol_id, local_date)=(7, 2024-03-04) already exists."
+    let detail = refused
+        .try_downcast_ref::<PgDatabaseError>()
+        .and_then(PgDatabaseError::detail);
+    let id = detail.and_then(|detail| detail.split_once("=(")?.1.split(',').next()?.parse().ok());
+    let (symbol, zone) = id
+        .and_then(|id: i32| locked.get(&id))
+        .map_or(("SYMBOL", "ZONE"), |symbol| {
+            (&symbol.name, symbol.zone.name())
+        });
+    sqlx::Error::Decode(Box::new(MovedDay {
+        symbol: symbol.to_owned(),
+        zone: zone.to_owned(),
+    }))
 }
 
 /// Each day of a symbol with its revision and trades.

@@ -128,7 +128,9 @@ async fn a_symbol_that_changes_its_zone_has_the_days_of_one_that_was_born_in_it(
         ] {
             // GIVEN a symbol that was always in the zone, and one in UTC whose views are fresh
             let born = Database::new(version).await;
-            rezone(&born.sessions, "A", zone, false).await.unwrap();
+            rezone(&born.sessions, "A", zone, false, false)
+                .await
+                .unwrap();
             born.store(&weeks()).await;
             let moved = Database::new(version).await;
             moved.store(&weeks()).await;
@@ -139,11 +141,15 @@ async fn a_symbol_that_changes_its_zone_has_the_days_of_one_that_was_born_in_it(
 
             // WHEN it is only tried THEN nothing is changed
             let rows = moved.rows(VERSIONS_OF_ROWS).await;
-            let tried = rezone(&moved.sessions, "A", zone, true).await.unwrap();
+            let tried = rezone(&moved.sessions, "A", zone, false, true)
+                .await
+                .unwrap();
             assert_eq!(moved.rows(VERSIONS_OF_ROWS).await, rows, "{version} {zone}");
 
             // WHEN it moves
-            let changed = rezone(&moved.sessions, "A", zone, false).await.unwrap();
+            let changed = rezone(&moved.sessions, "A", zone, false, false)
+                .await
+                .unwrap();
             // THEN its days are the same, before and after a refresh of the views
             assert_eq!(changed, tried);
             assert!(matches!(&changed, Rezoned::Changed { from, .. } if from == "UTC"));
@@ -174,7 +180,9 @@ async fn a_symbol_that_changes_its_zone_has_the_days_of_one_that_was_born_in_it(
                 "{version} {zone}"
             );
             assert_eq!(
-                rezone(&moved.sessions, "A", zone, false).await.unwrap(),
+                rezone(&moved.sessions, "A", zone, false, false)
+                    .await
+                    .unwrap(),
                 Rezoned::Already
             );
         }
@@ -198,7 +206,7 @@ async fn a_symbol_whose_hours_were_deleted_keeps_its_zone() {
         }
         let days = db.rows(DAYS).await;
         // WHEN the symbol is to move THEN it stays where it is, with its days
-        let refused = rezone(&db.sessions, "A", Tz::Europe__Paris, false).await;
+        let refused = rezone(&db.sessions, "A", Tz::Europe__Paris, false, false).await;
         assert!(
             matches!(&refused, Err(RezoneError::Incomplete { after: 0, .. })),
             "{version}: {refused:?}"
@@ -221,9 +229,54 @@ async fn a_symbol_in_an_unknown_zone_can_be_moved_out_of_it() {
         .execute(&db.owner)
         .await
         .unwrap();
-        rezone(&db.sessions, "A", Tz::Europe__Paris, false)
+        rezone(&db.sessions, "A", Tz::Europe__Paris, false, false)
             .await
             .unwrap();
+        assert!(db.differences().await.is_empty(), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_day_that_other_rules_of_its_zone_have_stored_is_for_an_operator_to_make_anew() {
+    for version in VERSIONS {
+        // GIVEN a symbol one of whose days began an hour later by the rules that it was stored by
+        let db = Database::new(version).await;
+        let zone = Tz::America__New_York;
+        rezone(&db.sessions, "A", zone, false, false).await.unwrap();
+        db.store(&weeks()).await;
+        let days = db.rows(DAYS).await;
+        sqlx::query("update market_data.candles_1d set open_time = open_time + interval '1 hour' where local_date = '2024-03-20'")
+            .execute(&db.owner)
+            .await
+            .unwrap();
+
+        // WHEN a tick of that day comes
+        let late = ("A", tick("2024-03-20T20:15:00Z", 999, "300", "1"));
+        let batch = batch(135 + 6, &[late]);
+        let stored = db.store_batch(&batch).await;
+        // THEN it is no fault of the tick, and the operator is told the way out
+        let Err(TransactionError::Database(error)) = stored else {
+            panic!("{version}: {stored:?}")
+        };
+        assert_eq!(class(&error), Class::Fatal, "{version}");
+        let way_out = "`ingest symbols set A --timezone America/New_York --rebuild`";
+        assert!(explain(&error).contains(way_out), "{error}");
+        // AND a repair says the same
+        let scope = ingest::verify::Scope {
+            repair: true,
+            ..Default::default()
+        };
+        let repaired = ingest::verify::verify(&db.sessions, &scope, |_, _| {}).await;
+        assert!(repaired.unwrap_err().to_string().contains(way_out));
+
+        // WHEN the days are made anew in the same zone
+        let tried = rezone(&db.sessions, "A", zone, true, true).await.unwrap();
+        let made = rezone(&db.sessions, "A", zone, true, false).await.unwrap();
+        // THEN they are as before, and take the tick
+        assert_eq!(made, tried);
+        assert!(matches!(&made, Rezoned::Changed { from, .. } if from == zone.name()));
+        assert_eq!(traded(&db.rows(DAYS).await), traded(&days), "{version}");
+        db.store_batch(&batch).await.unwrap();
         assert!(db.differences().await.is_empty(), "{version}");
     }
 }
