@@ -70,7 +70,6 @@ pub async fn replay(
                     .map_err(|error| ReplayError::NoRegistry(error.without_url().to_string()))?,
             ),
         },
-        ids: Ids::default(),
         dry_run,
         replayed: Replayed::default(),
     };
@@ -90,7 +89,6 @@ struct Replay<'a> {
     formats: BTreeMap<String, Format>,
     rules: Rules,
     registry: Option<Registry>,
-    ids: Ids,
     dry_run: bool,
     replayed: Replayed,
 }
@@ -140,8 +138,9 @@ impl Replay<'_> {
                 Err(fault) => faults.push((letter.id, fault)),
             }
         }
-        let id_of = self.ids.of(self.database, &batch.symbols).await?;
         let mut tx = self.database.begin().await?;
+        // New symbols are taken back with the rest.
+        let id_of = Ids::default().of(&mut tx, &batch.symbols).await?;
         let conflicts = store_records(&mut tx, &id_of, &batch, &mut Outcome::default()).await?;
         let mut good = Vec::new();
         for (index, id) in records.into_iter().enumerate() {

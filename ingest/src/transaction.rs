@@ -87,8 +87,9 @@ pub async fn store(
 ) -> Result<Outcome, TransactionError> {
     let begun = Instant::now();
     let prepare = async {
-        let id_of = known.ids.of(database, &batch.symbols).await?;
-        Ok::<_, sqlx::Error>((id_of, database.acquire().await?))
+        let mut connection = database.acquire().await?;
+        let id_of = known.ids.of(&mut connection, &batch.symbols).await?;
+        Ok::<_, sqlx::Error>((id_of, connection))
     };
     let Ok(prepared) = tokio::time::timeout(LONGEST, prepare).await else {
         return Err(no_answer().into());

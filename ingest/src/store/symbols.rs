@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use common::calendar::zone_of;
-use common::database::Database;
 use common::tick::{EventTime, Symbol, TickKey};
 use sqlx::PgConnection;
 
@@ -41,12 +40,13 @@ impl Ids {
         self.0.clear();
     }
 
-    /// The ids of `names`, in order. New symbols are created in a short transaction of their own, in
-    /// order of their names, so that two workers that meet the same ones do not wait for each other long.
+    /// The ids of `names`, in order. New symbols are created in order of their names. A worker does so before
+    /// its transaction, so that two that meet the same ones do not wait for each other long. Ids that
+    /// were made inside of a transaction may go with it: they are not to be kept.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn of(&mut self, database: &Database, names: &[Symbol]) -> sqlx::Result<Vec<i32>> {
+    pub async fn of(&mut self, db: &mut PgConnection, names: &[Symbol]) -> sqlx::Result<Vec<i32>> {
         let mut unknown: Vec<&str> = names
             .iter()
             .filter(|name| !self.0.contains_key(*name))
@@ -60,12 +60,12 @@ impl Ids {
                  where not exists (select from symbols s where s.symbol = name) order by name on conflict (symbol) do nothing",
             )
             .bind(&unknown)
-            .execute(&mut *database.acquire().await?)
+            .execute(&mut *db)
             .await?;
             let rows: Vec<(String, i32)> =
                 sqlx::query_as("select symbol, id from symbols where symbol = any($1)")
                     .bind(&unknown)
-                    .fetch_all(&mut *database.acquire().await?)
+                    .fetch_all(&mut *db)
                     .await?;
             for (name, id) in rows {
                 self.0.insert(

@@ -143,3 +143,23 @@ async fn only_the_letters_that_are_named_are_replayed() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_makes_no_symbol() {
+    for version in VERSIONS {
+        // GIVEN a good letter of a symbol that is not known
+        let db = Database::new(version).await;
+        letters(&db, &[&json("2024-03-04T10:00:00Z", 1, "10")]).await;
+        let symbols = "select symbol from symbols";
+        for (dry_run, known) in [(true, 0), (false, 1)] {
+            // WHEN it is replayed THEN the symbol is made when it is stored, and only then
+            assert_eq!(
+                replayed(&db, &Filter::default(), dry_run).await.stored,
+                1,
+                "{version}"
+            );
+            assert_eq!(db.rows(symbols).await.len(), known, "{version}");
+        }
+        assert_eq!(db.rows(TICKS).await.len(), 1, "{version}");
+    }
+}
