@@ -30,7 +30,7 @@ const BLOCKS_A_STEP: usize = 500;
 const LONGEST: Duration = Duration::from_mins(2);
 
 /// What a transaction did.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The batch was committed before; nothing was done.
     pub already_stored: bool,
@@ -64,7 +64,7 @@ pub enum TransactionError {
     /// The database failed or refused.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// The connection was lost during the commit: this is what was done, if it was done.
+    /// The commit was sent and not answered with a yes: this is what was done, if it was done.
     #[error("no answer to the commit: {error}")]
     Unanswered {
         /// Why there is no answer.
@@ -78,7 +78,7 @@ pub enum TransactionError {
 ///
 /// # Errors
 /// When the fence refuses the batch, or the database fails; nothing is stored then, unless the
-/// connection was lost during the commit: storing the same batch again finds out.
+/// commit had been sent: storing the same batch again finds out.
 pub async fn store(
     database: &Database,
     cluster: &str,
@@ -96,16 +96,32 @@ pub async fn store(
     };
     let (id_of, mut connection) = prepared?;
     let left = LONGEST.saturating_sub(begun.elapsed());
-    let stored = store_by(&mut connection, cluster, &id_of, &mut known.candles, batch);
-    let Ok(stored) = tokio::time::timeout(left, stored).await else {
+    let mut committing = None;
+    let stored = store_by(
+        &mut connection,
+        cluster,
+        &id_of,
+        &mut known.candles,
+        batch,
+        &mut committing,
+    );
+    let stored = tokio::time::timeout(left, stored).await;
+    let stored = stored.unwrap_or_else(|_| {
         // Nobody would answer a rollback either.
         drop(connection.detach());
-        return Err(no_answer().into());
-    };
-    if let Err(TransactionError::Database(sqlx::Error::RowNotFound)) = &stored {
-        known.ids.forget();
+        Err(no_answer().into())
+    });
+    match (stored, committing) {
+        // Whatever it is: a session may be ended between a commit and its answer.
+        (Err(TransactionError::Database(error)), Some(outcome)) => {
+            Err(TransactionError::Unanswered { error, outcome })
+        }
+        (Err(TransactionError::Database(error @ sqlx::Error::RowNotFound)), None) => {
+            known.ids.forget();
+            Err(error.into())
+        }
+        (stored, _) => stored,
     }
-    stored
 }
 
 /// What a worker knows without asking the database.
@@ -120,12 +136,14 @@ fn no_answer() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, reason))
 }
 
+/// Stores a batch; leaves in `committing` what was done, when the commit is sent and until it is answered.
 async fn store_by(
     connection: &mut PgConnection,
     cluster: &str,
     id_of: &[i32],
     recent: &mut Recent,
     batch: &Batch,
+    committing: &mut Option<Box<Outcome>>,
 ) -> Result<Outcome, TransactionError> {
     let mut begun = Instant::now();
     let mut phases = Vec::new();
@@ -165,20 +183,13 @@ async fn store_by(
     }
     letters::write(&mut tx, cluster, &batch.partitions, &dead).await?;
     end_of("write");
-    let committed = tx.commit().await;
+    *committing = Some(Box::new(outcome.clone()));
+    tx.commit().await?;
+    *committing = None;
     end_of("commit");
     outcome.phases = phases;
-    match committed {
-        Ok(()) => {
-            recent.keep(changes);
-            Ok(outcome)
-        }
-        Err(error @ sqlx::Error::Io(_)) => {
-            let outcome = Box::new(outcome);
-            Err(TransactionError::Unanswered { error, outcome })
-        }
-        Err(error) => Err(error.into()),
-    }
+    recent.keep(changes);
+    Ok(outcome)
 }
 
 /// Stores the records of a batch in the caller's transaction, whatever its positions; returns those that

@@ -75,3 +75,35 @@ async fn a_session_frozen_inside_its_transaction_is_ended() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_commit_that_ends_with_its_session_may_have_been_done() {
+    for version in VERSIONS {
+        // GIVEN a session that an administrator ends while it commits
+        let db = Database::new(version).await;
+        sqlx::raw_sql(
+            "create function market_data.end_me() returns trigger language plpgsql \
+                 as $$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$; \
+             create constraint trigger ended after insert on market_data.tick_blocks deferrable initially deferred \
+                 for each row execute function market_data.end_me();",
+        )
+        .execute(&db.owner)
+        .await
+        .unwrap();
+        let whole = batch(0, &[("A", tick("2024-03-04T10:00:01Z", 1, "10", "1"))]);
+        // WHEN a batch is stored
+        let stored = db.store_batch(&whole).await;
+        // THEN what it did, if it did, is not lost
+        let Err(TransactionError::Unanswered { outcome, .. }) = stored else {
+            panic!("{version}: {stored:?}")
+        };
+        assert_eq!((outcome.added, outcome.candles), (1, 3), "{version}");
+        // AND storing it again finds out
+        sqlx::query("drop trigger ended on market_data.tick_blocks")
+            .execute(&db.owner)
+            .await
+            .unwrap();
+        let again = db.store_batch(&whole).await.unwrap();
+        assert_eq!((again.already_stored, again.added), (false, 1), "{version}");
+    }
+}
