@@ -40,6 +40,7 @@ use crate::decode::registry::Registry;
 use crate::decode::{RecordInfo, Rules, json};
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::store::record_time;
 use crate::writer::Verdict;
 
 /// How long a stop or a revocation waits for the batch that is being stored.
@@ -162,7 +163,7 @@ impl<'a> Consume<'a> {
         if result.is_ok() {
             self.drain(deadline);
         } else if self.in_flight {
-            // The verdict of the batch that is being stored must not meet the next consumer.
+            // The program ends with this error: what is being stored gets a moment to be.
             let _verdict = self.links.verdicts.recv_timeout(DRAIN);
         }
         // From here on the consumer gives its partitions back by itself.
@@ -224,7 +225,8 @@ impl<'a> Consume<'a> {
         let timestamp = message
             .timestamp()
             .to_millis()
-            .filter(|millis| *millis >= 0);
+            // A producer may count in nanoseconds, which no column holds: it would not read back as the same time.
+            .filter(|millis| *millis >= 0 && record_time(*millis).is_some());
         let offset = message.offset();
         let Some((index, format)) =
             self.partitions

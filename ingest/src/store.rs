@@ -35,6 +35,13 @@ pub fn timestamp(micros: i64) -> DateTime<Utc> {
     common::tick::EventTime::from_micros(micros).to_utc()
 }
 
+/// A time column's value from a Kafka timestamp, milliseconds since 1970 (UTC); `None`: no time column
+/// holds it.
+#[must_use]
+pub fn record_time(millis: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(millis)
+}
+
 /// Lets the statements of this transaction take as long as they need.
 ///
 /// # Errors
@@ -65,4 +72,24 @@ pub async fn now(db: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
     sqlx::query_scalar("select clock_timestamp()")
         .fetch_one(db)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kafka_timestamp_is_a_time_that_reads_back_as_it_was_or_none() {
+        // 2024 in milliseconds, microseconds and nanoseconds.
+        for (millis, kept) in [
+            (0, true),
+            (1_705_320_000_000, true),
+            (1_705_320_000_000_000, true),
+            (1_705_320_000_000_000_000, false),
+            (i64::MAX, false),
+        ] {
+            let read = record_time(millis).map(|time| time.timestamp_millis());
+            assert_eq!(read, kept.then_some(millis));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::timestamp;
+use super::record_time;
 use crate::batch::TopicPartition;
 use crate::dead_letter::{DeadLetter, Fault};
 
@@ -68,12 +68,7 @@ pub async fn write(
         .bind(
             letters
                 .iter()
-                .map(|letter| {
-                    letter
-                        .source
-                        .timestamp
-                        .map(|millis| timestamp(millis.saturating_mul(1000)))
-                })
+                .map(|letter| letter.source.timestamp.and_then(record_time))
                 .collect::<Vec<_>>(),
         )
         .execute(db)

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use common::database::Database;
 use sqlx::PgConnection;
 
-use super::timestamp;
+use super::record_time;
 use crate::batch::{Batch, TopicPartition};
 
 /// What is stored of a partition.
@@ -142,11 +142,7 @@ pub async fn fence(db: &mut PgConnection, cluster: &str, batch: &Batch) -> sqlx:
         .bind(
             spans
                 .iter()
-                .map(|(_, span)| {
-                    span.last
-                        .and_then(|last| last.1)
-                        .map(|millis| timestamp(millis.saturating_mul(1000)))
-                })
+                .map(|(_, span)| span.last.and_then(|last| last.1).and_then(record_time))
                 .collect::<Vec<_>>(),
         )
         .execute(db)

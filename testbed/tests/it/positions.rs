@@ -1,7 +1,11 @@
 //! Where reading goes on, and what stops a worker with a sentence for its operator.
 
-use testbed::Tick;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use testbed::kafka::{create_topic, delete_topic};
+use testbed::{Encoding, Tick};
 
 use crate::pipeline::Pipeline;
 use crate::worker::Worker;
@@ -144,6 +148,41 @@ async fn topic_deleted_under_a_running_worker_is_waited_for_and_known_to_be_anot
     assert_eq!(code, 1, "{log}");
     assert!(log.contains(RESET), "{log}");
     assert_eq!(counts(&pipeline).await, [("OLD".to_owned(), 10)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timestamp_that_is_no_time_stops_no_worker() {
+    // GIVEN ticks of a producer that gives Kafka nanoseconds, stored by a worker
+    let pipeline = Pipeline::with_partitions("nanoseconds", 1).await;
+    let publish = async |range: std::ops::Range<i64>| {
+        let (brokers, topic) = (pipeline.brokers().to_owned(), pipeline.topic().to_owned());
+        let send = move || {
+            let producer: BaseProducer = ClientConfig::new()
+                .set("bootstrap.servers", brokers)
+                .create()
+                .unwrap();
+            for tick in ticks("A", range) {
+                let payload = Encoding::Json.encode(&tick).unwrap();
+                let record = BaseRecord::to(&topic)
+                    .key("A")
+                    .payload(&payload)
+                    .timestamp(NOON * 1000);
+                producer.send(record).map_err(|(error, _)| error).unwrap();
+            }
+            producer.flush(Duration::from_secs(20)).unwrap();
+        };
+        tokio::task::spawn_blocking(send).await.unwrap();
+    };
+    publish(0..10).await;
+    let mut worker = Worker::start(&pipeline, &[]);
+    pipeline.caught_up().await;
+    worker.stops().await;
+    // WHEN another worker goes on
+    publish(10..20).await;
+    let _worker = Worker::start(&pipeline, &[]);
+    // THEN it takes the last record for what it is
+    pipeline.caught_up().await;
+    assert_eq!(counts(&pipeline).await, [("A".to_owned(), 20)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
