@@ -20,6 +20,7 @@ use self::retain::{Candles, Ticks};
 use self::symbols::Symbols;
 use self::verify::Verify;
 use crate::config::IngestConfig;
+use crate::replay::ReplayError;
 
 /// Folds price ticks from Kafka into exact candles in PostgreSQL.
 ///
@@ -83,12 +84,13 @@ pub struct Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();
+        let unusable = error.is::<config::ConfigError>()
+            || matches!(
+                error.downcast_ref(),
+                Some(ReplayError::UnknownTopic(_) | ReplayError::NoRegistry(_))
+            );
         Self {
-            code: if error.is::<config::ConfigError>() {
-                2
-            } else {
-                1
-            },
+            code: if unusable { 2 } else { 1 },
             error,
         }
     }

@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 use clap::Subcommand;
 use common::database::Database;
-use common::tick::Symbol;
+use common::tick::{Symbol, TickError};
 
 use super::Failure;
 use crate::rezone::{Rezoned, rezone};
@@ -21,6 +21,7 @@ pub(super) enum Symbols {
     /// readers. Workers wait meanwhile. A symbol that is not known yet is made.
     Set {
         /// The symbol.
+        #[arg(value_parser = name)]
         symbol: String,
         /// An IANA name, such as `America/New_York`.
         #[arg(long, value_parser = zone)]
@@ -37,6 +38,11 @@ pub(super) enum Symbols {
 fn zone(name: &str) -> Result<Tz, String> {
     name.parse()
         .map_err(|_| "no IANA zone that this program knows, such as America/New_York".to_owned())
+}
+
+fn name(name: &str) -> Result<String, TickError> {
+    Symbol::check(name)?;
+    Ok(name.to_owned())
 }
 
 pub(super) async fn execute(database: &Database, command: Symbols) -> Result<(), Failure> {
@@ -66,7 +72,6 @@ pub(super) async fn execute(database: &Database, command: Symbols) -> Result<(),
             rebuild,
             dry_run,
         } => {
-            Symbol::check(&symbol)?;
             let done = rezone(database, &symbol, timezone, rebuild, dry_run).await?;
             let would = if dry_run { "would be " } else { "" };
             match done {

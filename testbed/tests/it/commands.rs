@@ -54,8 +54,18 @@ async fn dead_letters_are_listed_shown_and_replayed_once_the_configuration_takes
     has(&text, &["1 left: time-out-of-range"]);
     assert_eq!(counts(&pipeline).await, [("A".to_owned(), 1)]);
 
-    // WHEN the configuration takes it THEN a dry run says what a replay does, and only that one does it
+    // WHEN the configuration has no format for its topic THEN it is the configuration that is told to be wrong
     let url = pipeline.url_as("market_data_ingest");
+    let other = [
+        pipeline.settings(&url).as_slice(),
+        &[("FDA_KAFKA__TOPIC", "other")],
+    ]
+    .concat();
+    let (code, text) = program::run(&replay, &other).await;
+    assert_eq!(code, 2, "{text}");
+    has(&text, &["\"command_letters\" is not configured"]);
+
+    // WHEN the configuration takes it THEN a dry run says what a replay does, and only that one does it
     let settings = [
         pipeline.settings(&url).as_slice(),
         &[("FDA_ACCEPT__AHEAD", "7days")],

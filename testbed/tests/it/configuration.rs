@@ -101,6 +101,13 @@ async fn wrong_configuration_is_refused_before_anything_is_reached_and_names_its
     for named in ["database.url", "batch.max_bytes", "batch.linger", "brokres"] {
         assert!(text.contains(named), "{named}: {text}");
     }
+    // So is a name that is none.
+    let set = ["symbols", "set", "A\nB", "--timezone", "UTC"];
+    let (code, text) = run(&set, &[]).await;
+    assert!(
+        code == 2 && text.contains("control characters"),
+        "{code} {text}"
+    );
     // Names are taken as they are written.
     let names = [("FDA_KAFKA__TOPIC", "0042"), ("FDA_KAFKA__GROUP", "1e3")];
     let (code, text) = run(&["config", "check"], &names).await;
