@@ -15,6 +15,9 @@ use futures::future::BoxFuture;
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 
+/// How long a program may take to say whether it is ready.
+const LONGEST: Duration = Duration::from_secs(3);
+
 /// What a program says of itself. The error is a sentence for the operator.
 pub trait Probe: Send + Sync + 'static {
     /// Whether it makes progress.
@@ -77,7 +80,7 @@ pub async fn bind(address: SocketAddr, key: &str) -> std::io::Result<TcpListener
 /// Asks `http://address/readyz` of a running program, for the `healthcheck` subcommand.
 ///
 /// # Errors
-/// When it does not answer 200 within 3 seconds; the text says what it answered.
+/// When it does not answer 200 within 3 seconds; the text says where it was asked, or what it answered.
 pub async fn healthcheck(address: SocketAddr) -> std::io::Result<()> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let ask = async {
@@ -100,5 +103,27 @@ pub async fn healthcheck(address: SocketAddr) -> std::io::Result<()> {
             .map_or("no answer", |(_, body)| body.trim());
         Err(std::io::Error::other(format!("not ready: {body}")))
     };
-    tokio::time::timeout(Duration::from_secs(3), ask).await?
+    tokio::time::timeout(LONGEST, ask)
+        .await
+        .unwrap_or_else(|_| {
+            Err(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no answer from {address} (admin.listen) within {LONGEST:?}"),
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_does_not_answer_is_told_by_its_address() {
+        // GIVEN a listener that takes connections and says nothing
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // WHEN it is asked THEN it is said where
+        let error = healthcheck(address).await.unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()), "{error}");
+    }
 }

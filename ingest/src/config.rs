@@ -358,15 +358,15 @@ impl Validate for IngestConfig {
             "kafka.security_protocol and the login disagree: sasl_ssl and sasl_plaintext need \
              kafka.sasl_username and kafka.sasl_password, the others take none",
         );
-        for file in [
-            &kafka.ssl_ca_file,
-            &kafka.ssl_certificate_file,
-            &kafka.ssl_key_file,
+        for (key, file) in [
+            ("kafka.ssl_ca_file", &kafka.ssl_ca_file),
+            ("kafka.ssl_certificate_file", &kafka.ssl_certificate_file),
+            ("kafka.ssl_key_file", &kafka.ssl_key_file),
         ] {
-            require(
-                file.is_empty() || std::fs::File::open(file).is_ok(),
-                &format!("kafka.ssl_…_file: {file} cannot be read"),
-            );
+            let opened = std::fs::File::open(file);
+            if let Some(error) = opened.err().filter(|_| !file.is_empty()) {
+                require(false, &format!("{key}: {file} cannot be read: {error}"));
+            }
         }
         require(
             (1024..=1024 * 1024).contains(&kafka.prefetch_kib),

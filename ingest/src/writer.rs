@@ -91,8 +91,7 @@ impl Writer {
             messages: batch.len() as u64,
             poison: batch.letters.len() as u64,
         };
-        let example = example(&batch);
-        if let Some(verdict) = self.too_much_poison(known, example.as_deref()) {
+        if let Some(verdict) = self.too_much_poison(known, example(&batch).as_deref()) {
             return verdict;
         }
         let _storing = self.metrics.pending.storing(&batch);
@@ -113,7 +112,11 @@ impl Writer {
                     }));
                 }
                 Whole::Refused(error) if batch.records.is_empty() => {
-                    return Verdict::Fatal(explain(&error));
+                    let example = example(&batch).unwrap_or_else(|| "a position alone".into());
+                    return Verdict::Fatal(format!(
+                        "the database refuses {example} as a dead letter: {}",
+                        explain(&error)
+                    ));
                 }
                 Whole::Refused(error) => {
                     warn!(%error, records = batch.records.len(), "the database refuses a batch; halving it");
@@ -267,7 +270,7 @@ impl Writer {
     }
 }
 
-/// The first message of a batch that could not be decoded, in a few words.
+/// The first dead letter of a batch, in a few words.
 fn example(batch: &Batch) -> Option<String> {
     let letter = batch.letters.first()?;
     let TopicPartition { topic, partition } =

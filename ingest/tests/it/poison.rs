@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use ingest::batch::Source;
 use ingest::config::PoisonConfig;
+use ingest::dead_letter::{DeadLetter, Fault, Reason};
 use ingest::health::Health;
 use ingest::metrics::Metrics;
 use ingest::writer::{Verdict, Writer};
@@ -101,5 +103,44 @@ async fn one_refused_message_of_many_is_found_in_twice_log2_transactions() {
             db.rows("select \"offset\"::text from dead_letters").await,
             ["700"]
         );
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_the_database_refuses_is_named() {
+    for version in VERSIONS {
+        // GIVEN a database that takes no such letter
+        let db = Database::new(version).await;
+        sqlx::query("alter table dead_letters add constraint no_letter check (reason <> 'empty')")
+            .execute(&db.owner)
+            .await
+            .unwrap();
+        let mut letters = batch(7, &[]);
+        ingest::store::positions::read(&db.sessions, "cluster", &letters.partitions)
+            .await
+            .unwrap();
+        letters.advance(0, None, 8, Some((7, None)));
+        letters.push_letter(DeadLetter {
+            source: Source {
+                partition: 0,
+                offset: 7,
+                timestamp: None,
+            },
+            key: None,
+            payload: Some(Vec::new()),
+            fault: Fault {
+                reason: Reason::Empty,
+                detail: "a value of no bytes".into(),
+            },
+        });
+        // WHEN it is written
+        let verdict = writer(&db, Metrics::new().unwrap()).write(letters).await;
+        // THEN the worker ends, and says which message it is
+        let Verdict::Fatal(sentence) = verdict else {
+            panic!("{version}: {verdict:?}")
+        };
+        for part in ["ticks [0] offset 7 (empty: ", "no_letter"] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
     }
 }

@@ -68,6 +68,12 @@ async fn wrong_configuration_is_refused_before_anything_is_reached_and_names_its
             "listen",
         ),
         ("filter", "log: {filter: 'a=b=c'}", vec![], "log.filter"),
+        (
+            "file",
+            "kafka: {ssl_key_file: /nowhere.pem}",
+            vec![],
+            "kafka.ssl_key_file: /nowhere.pem cannot be read: No such file",
+        ),
         ("yaml", "kafka: [", vec![], "testbed-it-"),
     ] {
         // GIVEN a fault
