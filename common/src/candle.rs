@@ -84,6 +84,7 @@ impl Candle {
 mod tests {
     use super::*;
     use crate::tick::{EventTime, Price, Size};
+    use bigdecimal::BigDecimal;
     use proptest::prelude::*;
 
     fn ticks() -> impl Strategy<Value = Vec<Tick>> {
@@ -117,13 +118,80 @@ mod tests {
         })
     }
 
+    /// The candle of ticks in order, by a loop over each field.
+    fn plain(ticks: &[Tick]) -> Candle {
+        let edge = |tick: &Tick| Edge {
+            key: tick.key,
+            price: tick.price.decimal(),
+        };
+        let (open, close) = (edge(&ticks[0]), edge(&ticks[ticks.len() - 1]));
+        let (mut high, mut low) = (open.price, open.price);
+        let (mut volume, mut turnover) = (BigDecimal::from(0), BigDecimal::from(0));
+        let big = |decimal: Decimal| decimal.to_string().parse::<BigDecimal>().unwrap();
+        for tick in ticks {
+            let (price, size) = (tick.price.decimal(), tick.size.decimal());
+            if price > high {
+                high = price;
+            }
+            if price < low {
+                low = price;
+            }
+            volume += big(size);
+            turnover += big(price) * big(size);
+        }
+        let sum = |sum: BigDecimal| sum.to_plain_string().parse().unwrap();
+        Candle {
+            open,
+            close,
+            high,
+            low,
+            volume: sum(volume),
+            turnover: sum(turnover),
+            trades: i64::try_from(ticks.len()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_candle_is_what_its_ticks_make_by_hand() {
+        let tick = |micros, sequence, price: &str, size: &str| Tick {
+            key: TickKey {
+                event_time: EventTime::from_micros(micros),
+                sequence,
+            },
+            price: Price::new(price.parse().unwrap()).unwrap(),
+            size: Size::new(size.parse().unwrap()).unwrap(),
+            revision: 0,
+            cancelled: false,
+        };
+        // GIVEN ticks that come neither in order of time nor, at one time, of sequence
+        let ticks = [
+            tick(2, 5, "12.5", "0.1"),
+            tick(1, 9, "9.75", "4"),
+            tick(2, 7, "10", "0"),
+            tick(1, 8, "11", "2.50"),
+        ];
+        // WHEN they are folded
+        let candle = Candle::fold(ticks.iter().map(Candle::of)).unwrap();
+        // THEN each field is
+        let shown = [
+            candle.open.price.to_string(),
+            candle.high.to_string(),
+            candle.low.to_string(),
+            candle.close.price.to_string(),
+            candle.volume.to_string(),
+            candle.turnover.to_string(),
+            candle.trades.to_string(),
+        ];
+        assert_eq!(shown, ["11", "12.5", "9.75", "10", "6.6", "67.75", "4"]);
+        assert_eq!(
+            (candle.open.key, candle.close.key),
+            (ticks[3].key, ticks[2].key)
+        );
+    }
+
     proptest! {
         #[test]
         fn any_order_and_grouping_gives_the_same_candle(ticks in ticks(), seed in any::<u64>()) {
-            let plain = Candle::fold(ticks.iter().map(Candle::of)).unwrap();
-            prop_assert_eq!(plain.open.key, ticks[0].key);
-            prop_assert_eq!(plain.close.key, ticks[ticks.len() - 1].key);
-
             let mut groups: Vec<Candle> = ticks.iter().map(Candle::of).collect();
             let mut state = seed;
             while groups.len() > 1 {
@@ -133,7 +201,7 @@ mod tests {
                 let into = (pick / 7) % groups.len();
                 groups[into].merge(&part);
             }
-            prop_assert_eq!(&groups[0], &plain);
+            prop_assert_eq!(&groups[0], &plain(&ticks));
         }
     }
 }

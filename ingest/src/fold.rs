@@ -161,6 +161,71 @@ mod tests {
     use common::tick::{EventTime, Price, Size, TickKey};
     use proptest::prelude::*;
 
+    fn micros(time: &str) -> i64 {
+        let time: chrono::DateTime<chrono::Utc> = time.parse().unwrap();
+        time.timestamp_micros()
+    }
+
+    #[test]
+    fn ticks_of_two_days_in_kathmandu_lie_in_buckets_that_are_written_here() {
+        // GIVEN ticks around a midnight at 18:15 UTC
+        let tick = |time: &str, price: &str| Tick {
+            key: TickKey {
+                event_time: EventTime::from_micros(micros(time)),
+                sequence: 1,
+            },
+            price: Price::new(price.parse().unwrap()).unwrap(),
+            size: Size::new("2".parse().unwrap()).unwrap(),
+            revision: 0,
+            cancelled: false,
+        };
+        let ticks = [
+            tick("2024-03-04T18:14:59.999999Z", "10"),
+            tick("2024-03-04T18:15:00Z", "12"),
+            tick("2024-03-04T18:15:30Z", "9"),
+            tick("2024-03-05T18:14:00Z", "11"),
+        ];
+        // WHEN they are folded
+        let folded = Buckets::new(Tz::Asia__Kathmandu).fold(&ticks);
+        // THEN each level is
+        let shown = folded.map(|level| {
+            let show = |(bucket, candle): (Bucket, Candle)| {
+                let start = EventTime::from_micros(bucket.start);
+                let prices = [
+                    candle.open.price,
+                    candle.high,
+                    candle.low,
+                    candle.close.price,
+                ];
+                let prices = prices.map(|price| price.to_string()).join(" ");
+                format!("{start} {prices} {} {}", candle.volume, candle.turnover)
+            };
+            level.into_iter().map(show).collect::<Vec<_>>()
+        });
+        assert_eq!(
+            shown[0],
+            [
+                "2024-03-04T18:14:00Z 10 10 10 10 2 20",
+                "2024-03-04T18:15:00Z 12 12 9 9 4 42",
+                "2024-03-05T18:14:00Z 11 11 11 11 2 22",
+            ]
+        );
+        assert_eq!(
+            shown[1],
+            [
+                "2024-03-04T18:00:00Z 10 12 9 9 6 62",
+                "2024-03-05T18:00:00Z 11 11 11 11 2 22",
+            ]
+        );
+        assert_eq!(
+            shown[2],
+            [
+                "2024-03-03T18:15:00Z 10 10 10 10 2 20",
+                "2024-03-04T18:15:00Z 12 12 9 11 6 64",
+            ]
+        );
+    }
+
     proptest! {
         #[test]
         fn every_level_in_every_zone_is_the_aggregate_of_its_ticks(
@@ -196,11 +261,16 @@ mod tests {
                 prop_assert_eq!(candles.len(), expected.len());
                 for ((bucket, candle), (expected_bucket, group)) in candles.iter().zip(expected) {
                     prop_assert_eq!(*bucket, expected_bucket);
+                    let (first, last) = (group[0], group[group.len() - 1]);
+                    prop_assert_eq!((candle.open.key, candle.close.key), (first.key, last.key));
+                    prop_assert_eq!(candle.open.price, first.price.decimal());
+                    prop_assert_eq!(candle.close.price, last.price.decimal());
+                    // Prices rise from tick to tick, by 1.
+                    prop_assert_eq!((candle.low, candle.high), (first.price.decimal(), last.price.decimal()));
                     prop_assert_eq!(usize::try_from(candle.trades).unwrap(), group.len());
-                    prop_assert_eq!(candle.open.price, group[0].price.decimal());
-                    prop_assert_eq!(candle.close.price, group[group.len() - 1].price.decimal());
-                    prop_assert_eq!(candle.high, group.iter().map(|tick| tick.price.decimal()).max().unwrap());
                     prop_assert_eq!(candle.volume.to_string(), (2 * group.len()).to_string());
+                    let prices: i128 = group.iter().map(|tick| tick.price.decimal().units()).sum();
+                    prop_assert_eq!(candle.turnover.to_string(), (2 * prices).to_string());
                 }
             }
         }
