@@ -19,6 +19,7 @@ use common::amount::Amount;
 use common::calendar;
 use common::database::{Database, is_ended_session};
 use common::decimal::MAX_SCALE;
+use futures::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
@@ -258,8 +259,8 @@ impl Snapshot {
         }))
     }
 
-    /// Rows of `source` that begin in `range`, from the end that `direction` says, about `rows` of
-    /// them; and the rest of the range, when there may be more. For calendar levels the range must
+    /// Hands the rows of `source` that begin in `range` to `each` as they come, from the end that `direction` says,
+    /// about `rows` of them; returns the rest of the range, when there may be more. For calendar levels the range must
     /// begin and end with days of the symbol's zone.
     pub(crate) async fn parts(
         &mut self,
@@ -268,19 +269,14 @@ impl Snapshot {
         range: Range,
         direction: Direction,
         rows: u64,
-    ) -> Result<(Vec<Part>, Option<Range>), ApiError> {
+        each: &mut (dyn FnMut(Part) + Send),
+    ) -> Result<Option<Range>, ApiError> {
         if range.is_empty() {
-            return Ok((Vec::new(), None));
+            return Ok(None);
         }
+        let session = &mut *self.transaction;
         if source == Source::Ticks {
-            return ticks::parts(
-                &mut self.transaction,
-                symbol,
-                range,
-                direction,
-                rows.min(MAX_ROWS),
-            )
-            .await;
+            return ticks::parts(session, symbol, range, direction, rows.min(MAX_ROWS), each).await;
         }
         let limit = rows.clamp(1, MAX_ROWS);
         let statement = &STATEMENTS[&(source, direction)];
@@ -293,39 +289,28 @@ impl Snapshot {
         } else {
             query.bind(timestamp(range.from)).bind(timestamp(range.to))
         };
-        let limit_bound = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = query
-            .bind(limit_bound)
-            .fetch_all(&mut *self.transaction)
-            .await?;
+        let mut found = query
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch(session);
 
-        let mut parts = Vec::with_capacity(found.len());
-        for row in &found {
+        let (mut count, mut last) = (0, None);
+        while let Some(row) = found.try_next().await? {
             let (start, end) = if of_dates {
                 calendar::day_bounds(row.try_get(0)?, symbol.tz)
             } else {
                 let start = row.try_get::<DateTime<Utc>, _>(0)?.timestamp_micros();
                 (start, start + 1)
             };
-            parts.push((Part::of(row, start)?, end));
+            each(Part::of(&row, start)?);
+            (count, last) = (count + 1, Some((start, end)));
         }
-        let rest = parts
-            .last()
-            .filter(|_| found.len() as u64 == limit)
-            .map(|(last, end)| match direction {
-                Direction::Forward => Range {
-                    from: *end,
-                    ..range
-                },
-                Direction::Backward => Range {
-                    to: last.time,
-                    ..range
-                },
+        let rest = last
+            .filter(|_| count == limit)
+            .map(|(start, end)| match direction {
+                Direction::Forward => Range { from: end, ..range },
+                Direction::Backward => Range { to: start, ..range },
             });
-        Ok((
-            parts.into_iter().map(|(part, _)| part).collect(),
-            rest.filter(|rest| !rest.is_empty()),
-        ))
+        Ok(rest.filter(|rest| !rest.is_empty()))
     }
 
     /// The next `wanted` ticks of the keys, or all, from the end that `direction` says.

@@ -17,7 +17,7 @@ use crate::encode::Json;
 use crate::params::Params;
 use crate::planner::Source;
 use crate::problem::{ApiError, Plain};
-use crate::store::{Direction, Range, Symbol};
+use crate::store::{Direction, Part, Range, Symbol};
 
 const FREQUENCIES: [(&str, Unit); 5] = [
     ("Daily", Unit::Day),
@@ -55,15 +55,21 @@ pub(crate) async fn get(
     if let Some(symbol) = symbol {
         let mut rest = all_days(&symbol);
         while let Some(range) = rest {
-            let (parts, more) = snapshot
-                .parts(&symbol, Source::Days, range, Direction::Forward, u64::MAX)
+            let mut each = |part: Part| {
+                let date = local_date(part.time, symbol.tz);
+                bars.extend(part.candle.map(|candle| (date, candle)));
+            };
+            let days = Source::Days;
+            rest = snapshot
+                .parts(
+                    &symbol,
+                    days,
+                    range,
+                    Direction::Forward,
+                    u64::MAX,
+                    &mut each,
+                )
                 .await?;
-            bars.extend(
-                parts
-                    .into_iter()
-                    .filter_map(|part| Some((local_date(part.time, symbol.tz), part.candle?))),
-            );
-            rest = more;
         }
     }
     snapshot.end().await?;

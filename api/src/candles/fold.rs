@@ -46,6 +46,17 @@ impl Row {
     }
 }
 
+/// Which rows are told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tell {
+    /// All that are stored, those without a candle too.
+    Stored,
+    /// Those with a candle.
+    Traded,
+    /// Those that changed, emptied ones too.
+    Changed(Changed),
+}
+
 /// Which rows have changed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Changed {
@@ -57,43 +68,33 @@ pub(crate) struct Changed {
     pub(crate) direction: Direction,
 }
 
-/// Merges the parts of each bucket.
+/// Merges the parts of each bucket. It holds the rows that are told and no others.
 pub(crate) struct Fold<'a> {
     grid: &'a Grid,
+    tell: Tell,
     current: Option<Row>,
     /// The last changes seen: a minute that is cut by a boundary changes two buckets.
     changes: Option<Changes>,
     rows: Vec<Row>,
-    /// Set where only rows that changed are told, emptied ones too.
-    changed: Option<Changed>,
     /// The bucket that was closed last.
     last: Option<Bucket>,
-    /// Rows so far that are told.
-    told: usize,
 }
 
 impl<'a> Fold<'a> {
-    /// Rows of a grid: all, or those that `changed`.
-    pub(crate) const fn new(grid: &'a Grid, changed: Option<Changed>) -> Self {
+    /// Rows of a grid.
+    pub(crate) const fn new(grid: &'a Grid, tell: Tell) -> Self {
         Self {
-            changed,
-            last: None,
             grid,
+            tell,
             current: None,
             changes: None,
             rows: Vec::new(),
-            told: 0,
+            last: None,
         }
     }
 
-    /// Adds the next parts.
-    pub(crate) fn extend(&mut self, parts: Vec<Part>) {
-        for part in parts {
-            self.push(part);
-        }
-    }
-
-    fn push(&mut self, part: Part) {
+    /// Adds the next part.
+    pub(crate) fn push(&mut self, part: Part) {
         if !self
             .current
             .as_ref()
@@ -127,14 +128,21 @@ impl<'a> Fold<'a> {
     }
 
     fn add(&mut self, row: Row) {
-        self.told += usize::from(self.tells(&row));
-        self.rows.push(row);
+        let told = match self.tell {
+            Tell::Stored => true,
+            Tell::Traded => row.candle.is_some(),
+            Tell::Changed(changed) => row.updated_at >= Some(changed.since),
+        };
+        if told {
+            self.rows.push(row);
+        }
     }
 
     /// Tells buckets without parts, up to the one of the next part, that the last change touched: the minute that bears
     /// it may be cut, and a cancel have emptied one side.
     fn pass(&mut self, next: Option<i64>) {
-        let (Some(changed), Some(changes), Some(last)) = (self.changed, self.changes, self.last)
+        let (Tell::Changed(changed), Some(changes), Some(last)) =
+            (self.tell, self.changes, self.last)
         else {
             return;
         };
@@ -155,25 +163,9 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Whether a row is told where buckets without ticks are not.
-    fn tells(&self, row: &Row) -> bool {
-        match self.changed {
-            Some(changed) => row.updated_at >= Some(changed.since),
-            None => row.candle.is_some(),
-        }
-    }
-
-    /// Rows that are told and closed: no more parts of them can come.
+    /// How many rows are told and closed: no more parts of them can come.
     pub(crate) const fn told(&self) -> usize {
-        self.told
-    }
-
-    /// The rows that are told, in the order of the parts.
-    pub(crate) fn finish_told(mut self) -> Vec<Row> {
-        self.close();
-        self.pass(None);
-        let rows = std::mem::take(&mut self.rows);
-        rows.into_iter().filter(|row| self.tells(row)).collect()
+        self.rows.len()
     }
 
     /// The rows that no more parts can change, in the order of the parts.
@@ -181,9 +173,10 @@ impl<'a> Fold<'a> {
         std::mem::take(&mut self.rows)
     }
 
-    /// All rows, those without a candle too, in the order of the parts.
+    /// The rows, in the order of the parts.
     pub(crate) fn finish(mut self) -> Vec<Row> {
         self.close();
+        self.pass(None);
         self.rows
     }
 }
@@ -215,7 +208,7 @@ mod tests {
     fn a_minute_that_a_boundary_cuts_changes_both_buckets() {
         // GIVEN buckets of 90 s and two minutes, the second cut in its middle
         let grid = Grid::new("90s".parse().unwrap(), chrono_tz::UTC, Anchor::Calendar);
-        let mut fold = Fold::new(&grid, None);
+        let mut fold = Fold::new(&grid, Tell::Stored);
         // WHEN parts lie in both buckets
         fold.push(minute(0, 5));
         fold.push(minute(MINUTE, 7));
@@ -249,7 +242,7 @@ mod tests {
                 },
                 direction,
             };
-            let mut fold = Fold::new(&grid, Some(changed));
+            let mut fold = Fold::new(&grid, Tell::Changed(changed));
             // WHEN its parts come, the changes first
             let time = match direction {
                 Direction::Forward => 0,
@@ -260,12 +253,37 @@ mod tests {
                 ..minute(0, 5)
             });
             // THEN all of its buckets have changed
-            let rows = fold.finish_told();
+            let rows = fold.finish();
             let found: Vec<_> = rows
                 .iter()
                 .map(|row| row.bucket.start / 1_000_000)
                 .collect();
             assert_eq!(found, starts);
+        }
+    }
+
+    #[test]
+    fn rows_that_are_not_told_are_not_held() {
+        // GIVEN a fold that tells what changed at 1000 or later, and one that tells candles
+        let grid = Grid::new("1m".parse().unwrap(), chrono_tz::UTC, Anchor::Calendar);
+        let range = Range {
+            from: 0,
+            to: 2_000 * MINUTE,
+        };
+        let changed = Changed {
+            since: 1_000,
+            range,
+            direction: Direction::Forward,
+        };
+        for (tell, told) in [(Tell::Changed(changed), 501), (Tell::Traded, 0)] {
+            let mut fold = Fold::new(&grid, tell);
+            // WHEN minutes without a tick come, each with a later change
+            for n in 0..=1_500 {
+                fold.push(minute(n * MINUTE, n));
+            }
+            // THEN those that are told are held
+            fold.close();
+            assert_eq!((fold.rows.len(), fold.told()), (told, told));
         }
     }
 }

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use common::calendar::{self, Anchor, Bucket, Grid};
 use common::candle::{Candle, Edge};
 
-use super::fold::{Changed, Fold, Row};
+use super::fold::{Changed, Fold, Row, Tell};
 use super::pieces::Pieces;
 use super::query::{Alignment, Fill, Position, Query};
 use super::warm_up::Feeds;
@@ -15,7 +15,7 @@ use crate::caching::{Freshness, State};
 use crate::limits::Limits;
 use crate::planner::{Source, plan};
 use crate::problem::ApiError;
-use crate::store::{Direction, Range, Snapshot, Symbol};
+use crate::store::{Direction, Part, Range, Snapshot, Symbol};
 
 /// Rows read at a time when one candle is looked for.
 const SINGLE: u64 = 16;
@@ -188,12 +188,14 @@ impl<'a> Frame<'a> {
         snapshot: &mut Snapshot,
     ) -> Result<(Vec<Row>, Option<Position>), ApiError> {
         let limit = self.query.limit;
-        let changed = self.since.map(|since| Changed {
-            since,
-            range: self.range,
-            direction: self.direction,
+        let tell = self.since.map_or(Tell::Traded, |since| {
+            Tell::Changed(Changed {
+                since,
+                range: self.range,
+                direction: self.direction,
+            })
         });
-        let mut fold = Fold::new(&self.grid, changed);
+        let mut fold = Fold::new(&self.grid, tell);
         let mut pieces = Pieces::new(&self.grid, self.range, self.since, self.direction);
         let mut rest = pieces.next(snapshot, self.symbol, &self.grid).await?;
         while let Some(range) = rest
@@ -201,16 +203,22 @@ impl<'a> Frame<'a> {
         {
             let wanted =
                 (limit + 1 - fold.told()) as u64 * self.source.rows_a_candle(self.query.interval);
-            let (parts, more) = snapshot
-                .parts(self.symbol, self.source, range, self.direction, wanted + 1)
+            let mut each = |part| {
+                // What was read beyond the page is not held.
+                if fold.told() <= limit {
+                    fold.push(part);
+                }
+            };
+            let (symbol, source) = (self.symbol, self.source);
+            let more = snapshot
+                .parts(symbol, source, range, self.direction, wanted + 1, &mut each)
                 .await?;
-            fold.extend(parts);
             rest = match more {
                 Some(more) => Some(more),
                 None => pieces.next(snapshot, self.symbol, &self.grid).await?,
             };
         }
-        let mut rows = fold.finish_told();
+        let mut rows = fold.finish();
         let more = rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().filter(|_| more).map(|row| row.bucket.start);
@@ -299,20 +307,14 @@ impl<'a> Frame<'a> {
 
     /// All rows that are stored in a range of few buckets, oldest first.
     async fn rows(&self, snapshot: &mut Snapshot, span: Range) -> Result<Vec<Row>, ApiError> {
-        let mut fold = Fold::new(&self.grid, None);
+        let mut fold = Fold::new(&self.grid, Tell::Stored);
+        let (symbol, source, forward) = (self.symbol, self.source, Direction::Forward);
         let mut rest = Some(span);
         while let Some(range) = rest {
-            let (parts, more) = snapshot
-                .parts(
-                    self.symbol,
-                    self.source,
-                    range,
-                    Direction::Forward,
-                    u64::MAX,
-                )
+            let mut each = |part| fold.push(part);
+            rest = snapshot
+                .parts(symbol, source, range, forward, u64::MAX, &mut each)
                 .await?;
-            fold.extend(parts);
-            rest = more;
         }
         Ok(fold.finish())
     }
@@ -329,20 +331,18 @@ impl<'a> Frame<'a> {
             .first_tick
             .map(|first| self.grid.bucket(first).start);
         let mut rest = first.map(|from| Range { from, to: before });
-        while let Some(range) = rest {
-            let (parts, more) = snapshot
-                .parts(self.symbol, self.source, range, Direction::Backward, SINGLE)
+        let (symbol, source, backward) = (self.symbol, self.source, Direction::Backward);
+        // The newest comes first.
+        let mut close = None;
+        while let Some(range) = rest
+            && close.is_none()
+        {
+            let mut each = |part: Part| close = close.or(part.candle.map(|candle| candle.close));
+            rest = snapshot
+                .parts(symbol, source, range, backward, SINGLE, &mut each)
                 .await?;
-            // Ticks of one instant come in no order that matters here: the sequence decides.
-            let closes = parts
-                .into_iter()
-                .filter_map(|part| Some(part.candle?.close));
-            if let Some(close) = closes.max_by_key(|close| close.key) {
-                return Ok(Some(close));
-            }
-            rest = more;
         }
-        Ok(None)
+        Ok(close)
     }
 }
 

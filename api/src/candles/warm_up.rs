@@ -8,7 +8,7 @@
 use chrono_tz::Tz;
 use common::calendar;
 
-use super::fold::{Fold, Row};
+use super::fold::{Fold, Row, Tell};
 use super::page::{self, Frame};
 use crate::indicators::{Asked, Bar, History, Step};
 use crate::planner::Source;
@@ -173,16 +173,20 @@ impl Frame<'_> {
         before: i64,
         feed: &mut Feed,
     ) -> Result<(), ApiError> {
-        let mut fold = Fold::new(&self.grid, None);
+        let mut fold = Fold::new(&self.grid, Tell::Traded);
         let (history, source) = self.known(from, before);
+        let (symbol, forward) = (self.symbol, Direction::Forward);
         let mut rest = Some(history);
         while let Some(range) = rest {
-            let (parts, more) = snapshot
-                .parts(self.symbol, source, range, Direction::Forward, u64::MAX)
+            let mut each = |part| {
+                fold.push(part);
+                for row in &mut fold.take() {
+                    feed.next(row, self.grid.tz());
+                }
+            };
+            rest = snapshot
+                .parts(symbol, source, range, forward, u64::MAX, &mut each)
                 .await?;
-            fold.extend(parts);
-            feed.skip(&mut fold.take(), self.grid.tz()).await;
-            rest = more;
         }
         feed.skip(&mut fold.finish(), self.grid.tz()).await;
         Ok(())
@@ -196,22 +200,25 @@ impl Frame<'_> {
         feed: &mut Feed,
     ) -> Result<(), ApiError> {
         let length = feed.warm_up as usize;
-        let mut fold = Fold::new(&self.grid, None);
+        let mut fold = Fold::new(&self.grid, Tell::Traded);
         let (history, source) = self.known(i64::MIN, before);
+        let (symbol, backward) = (self.symbol, Direction::Backward);
         let mut rest = Some(history);
         while let Some(range) = rest
             && fold.told() < length
         {
             let wanted =
                 (length + 1 - fold.told()) as u64 * source.rows_a_candle(self.query.interval);
-            let (parts, more) = snapshot
-                .parts(self.symbol, source, range, Direction::Backward, wanted)
+            let mut each = |part| {
+                if fold.told() < length {
+                    fold.push(part);
+                }
+            };
+            rest = snapshot
+                .parts(symbol, source, range, backward, wanted, &mut each)
                 .await?;
-            fold.extend(parts);
-            rest = more;
         }
         let mut rows = fold.finish();
-        rows.retain(|row| row.traded().is_some());
         rows.truncate(length);
         rows.reverse();
         feed.skip(&mut rows, self.grid.tz()).await;

@@ -1,11 +1,14 @@
 //! Parts of candles below a minute, or across minutes: read from ticks.
 //!
 //! The minutes that exist say where ticks are, so that nothing is searched in empty time, and bear
-//! the revision: each change of a tick changes its minute.
+//! the revision: each change of a tick changes its minute. Ticks are handed over as they come and are never held, so
+//! that a minute may have any number of them.
 
 use chrono::{DateTime, Utc};
 use common::candle::Candle;
 use common::tick::{EventTime, Price, Size, Tick, TickKey};
+use futures::TryStreamExt as _;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::part::number;
@@ -15,15 +18,17 @@ use crate::problem::ApiError;
 const MINUTE: i64 = 60_000_000;
 /// Minutes looked at in one statement.
 const MAX_MINUTES: u64 = 1_000;
-/// Ticks read in one statement, but that a minute is never split.
+/// Ticks read by one statement, but that a minute is never split.
 const MAX_TICKS: i64 = 50_000;
 
 const MINUTES_FORWARD: &str = "select open_time, trades, revision, updated_at from candles_1m \
      where symbol_id = $1 and open_time >= $2 and open_time < $3 order by open_time limit $4";
 const MINUTES_BACKWARD: &str = "select open_time, trades, revision, updated_at from candles_1m \
      where symbol_id = $1 and open_time >= $2 and open_time < $3 order by open_time desc limit $4";
-const TICKS: &str =
-    "select event_time, sequence, price::text, size::text from ticks_between($1, $2, $3)";
+const TICKS_FORWARD: &str = "select event_time, sequence, price::text, size::text from ticks_between($1, $2, $3) \
+     order by event_time, sequence";
+const TICKS_BACKWARD: &str = "select event_time, sequence, price::text, size::text from ticks_between($1, $2, $3) \
+     order by event_time desc, sequence desc";
 
 struct Minute {
     open: i64,
@@ -56,7 +61,7 @@ impl Minute {
     }
 }
 
-/// A part without ticks for each minute, which bears its changes, then one for each tick; see
+/// A part for each tick, and before those of a minute one without ticks, which bears its changes; see
 /// [`super::Snapshot::parts`].
 pub(super) async fn parts(
     connection: &mut PgConnection,
@@ -64,13 +69,14 @@ pub(super) async fn parts(
     range: Range,
     direction: Direction,
     rows: u64,
-) -> Result<(Vec<Part>, Option<Range>), ApiError> {
+    each: &mut (dyn FnMut(Part) + Send),
+) -> Result<Option<Range>, ApiError> {
     let (minutes, more) = minutes(connection, symbol, range, direction, rows).await?;
     let (Some(first), Some(last)) = (
         minutes.iter().map(|m| m.open).min(),
         minutes.iter().map(|m| m.open).max(),
     ) else {
-        return Ok((Vec::new(), None));
+        return Ok(None);
     };
     let read = Range {
         from: range.from.max(first),
@@ -87,51 +93,55 @@ pub(super) async fn parts(
         },
     });
 
-    let mut parts: Vec<Part> = minutes
+    let changes: Vec<Part> = minutes
         .iter()
         .map(|minute| minute.part(read, direction))
         .collect();
+    let mut changes = changes.into_iter().peekable();
     if minutes.iter().any(|minute| minute.trades > 0) {
-        parts.extend(ticks(connection, symbol, read).await?);
+        let statement = match direction {
+            Direction::Forward => TICKS_FORWARD,
+            Direction::Backward => TICKS_BACKWARD,
+        };
+        let mut ticks = sqlx::query(statement)
+            .bind(&symbol.name)
+            .bind(timestamp(read.from))
+            .bind(timestamp(read.to))
+            .fetch(connection);
+        while let Some(row) = ticks.try_next().await? {
+            let tick = tick(&row)?;
+            // A minute stays before its ticks, also where they begin at the same instant.
+            let before = |minute: &Part| match direction {
+                Direction::Forward => minute.time <= tick.time,
+                Direction::Backward => minute.time >= tick.time,
+            };
+            while let Some(minute) = changes.next_if(before) {
+                each(minute);
+            }
+            each(tick);
+        }
     }
-    // Stable: a minute stays before its ticks, also where they begin at the same instant.
-    match direction {
-        Direction::Forward => parts.sort_by_key(|part| part.time),
-        Direction::Backward => parts.sort_by_key(|part| std::cmp::Reverse(part.time)),
-    }
-    Ok((parts, rest.filter(|rest| !rest.is_empty())))
+    changes.for_each(each);
+    Ok(rest.filter(|rest| !rest.is_empty()))
 }
 
-async fn ticks(
-    connection: &mut PgConnection,
-    symbol: &Symbol,
-    range: Range,
-) -> Result<Vec<Part>, ApiError> {
-    let query = sqlx::query(TICKS)
-        .bind(&symbol.name)
-        .bind(timestamp(range.from))
-        .bind(timestamp(range.to));
-    let mut parts = Vec::new();
-    for row in query.fetch_all(connection).await? {
-        let event_time = EventTime::from(row.try_get::<DateTime<Utc>, _>(0)?);
-        let tick = Tick {
-            key: TickKey {
-                event_time,
-                sequence: row.try_get(1)?,
-            },
-            price: Price::new(number(&row, 2)?)
-                .map_err(|error| ApiError::Data(error.to_string()))?,
-            size: Size::new(number(&row, 3)?).map_err(|error| ApiError::Data(error.to_string()))?,
-            revision: 0,
-            cancelled: false,
-        };
-        parts.push(Part {
-            time: event_time.micros(),
-            candle: Some(Candle::of(&tick)),
-            changes: None,
-        });
-    }
-    Ok(parts)
+fn tick(row: &PgRow) -> Result<Part, ApiError> {
+    let event_time = EventTime::from(row.try_get::<DateTime<Utc>, _>(0)?);
+    let tick = Tick {
+        key: TickKey {
+            event_time,
+            sequence: row.try_get(1)?,
+        },
+        price: Price::new(number(row, 2)?).map_err(|error| ApiError::Data(error.to_string()))?,
+        size: Size::new(number(row, 3)?).map_err(|error| ApiError::Data(error.to_string()))?,
+        revision: 0,
+        cancelled: false,
+    };
+    Ok(Part {
+        time: event_time.micros(),
+        candle: Some(Candle::of(&tick)),
+        changes: None,
+    })
 }
 
 /// The next minutes of a range, as many as have a statement's worth of ticks, and whether there may be more.

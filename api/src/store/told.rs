@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use common::decimal::Decimal;
 use common::tick::{EventTime, TickKey};
+use futures::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
@@ -75,13 +76,25 @@ pub(super) async fn ticks(
             Direction::Forward => (nearest.first, farthest.first),
             Direction::Backward => (farthest.first, nearest.first),
         };
-        ticks.extend(ticks_of(connection, symbol, ends, keys, direction).await?);
+        let statement = ordered(include_str!("ticks.sql"), direction);
+        let mut query = sqlx::query(AssertSqlSafe(statement)).bind(symbol.id);
+        for key in [ends.0, ends.1, keys.from, keys.to] {
+            query = query
+                .bind(timestamp(key.event_time.micros()))
+                .bind(key.sequence);
+        }
+        let mut rows = query.fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            // The last of the blocks may hold more than that.
+            if ticks.len() < wanted {
+                ticks.push(tick(&row)?);
+            }
+        }
         match direction {
             Direction::Forward => keys.from = Keys::after(farthest.last),
             Direction::Backward => keys.to = farthest.first,
         }
     }
-    ticks.truncate(wanted);
     Ok(ticks)
 }
 
@@ -125,32 +138,13 @@ async fn blocks(
     Ok(blocks)
 }
 
-/// The ticks of the keys in the blocks between two, both of them included.
-async fn ticks_of(
-    connection: &mut PgConnection,
-    symbol: &Symbol,
-    (first, last): (TickKey, TickKey),
-    keys: Keys,
-    direction: Direction,
-) -> Result<Vec<ToldTick>, ApiError> {
-    let statement = ordered(include_str!("ticks.sql"), direction);
-    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(symbol.id);
-    for key in [first, last, keys.from, keys.to] {
-        query = query
-            .bind(timestamp(key.event_time.micros()))
-            .bind(key.sequence);
-    }
-    let rows = query.fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ToldTick {
-                key: key(row, 0)?,
-                price: number(row, 2)?,
-                size: number(row, 3)?,
-                revision: row.try_get(4)?,
-            })
-        })
-        .collect()
+fn tick(row: &PgRow) -> Result<ToldTick, ApiError> {
+    Ok(ToldTick {
+        key: key(row, 0)?,
+        price: number(row, 2)?,
+        size: number(row, 3)?,
+        revision: row.try_get(4)?,
+    })
 }
 
 fn ordered(statement: &str, direction: Direction) -> String {
