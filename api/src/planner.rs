@@ -27,15 +27,14 @@ pub(crate) enum View {
     Years,
 }
 
-/// The source of `interval` over `from <= instant < to` on `grid`, whose days are those of the
-/// symbol's own zone or not.
+/// The source of `interval` on `grid`, whose days are those of the symbol's own zone or not; all that is stored lies in
+/// `from <= instant <= to`.
 pub(crate) fn plan(
     interval: Interval,
     anchor: Anchor,
     grid: &Grid,
     own_days: bool,
-    from: i64,
-    to: i64,
+    (from, to): (i64, i64),
 ) -> Source {
     let unit = match interval.unit() {
         Unit::Day if own_days => return Source::Days,
@@ -101,7 +100,7 @@ mod tests {
         let (from, to) = (1_704_067_200_000_000, 1_735_689_600_000_000);
         let interval: Interval = interval.parse().unwrap();
         let grid = Grid::new(interval, tz.parse().unwrap(), anchor);
-        plan(interval, anchor, &grid, own_days, from, to)
+        plan(interval, anchor, &grid, own_days, (from, to))
     }
 
     #[test]

@@ -34,8 +34,7 @@ pub(crate) struct Frame<'a> {
     pub(super) query: &'a Query,
     pub(super) symbol: &'a Symbol,
     pub(super) grid: Grid,
-    pub(super) anchor: Anchor,
-    source: Source,
+    pub(super) source: Source,
     /// Buckets with data that may be told, after the cursor; begins and ends on boundaries.
     range: Range,
     /// Only candles that changed then or later, microseconds since 1970-01-01T00:00:00Z.
@@ -70,6 +69,7 @@ impl<'a> Frame<'a> {
         let begin = from.or(symbol.entry.first_tick.filter(|_| query.whole));
         limits.check_span(begin, to, symbol.now)?;
 
+        let source = source(query, symbol, &grid, anchor);
         let open = grid.bucket(symbol.now);
         let until = query.position.map_or_else(
             || match (to.map(|to| grid.ceil(to)), query.partial) {
@@ -114,12 +114,10 @@ impl<'a> Frame<'a> {
             }
             (None, _) => (),
         }
-        let source = source(query, symbol, &grid, anchor, range);
         Ok(Self {
             query,
             symbol,
             grid,
-            anchor,
             source,
             range,
             since,
@@ -346,26 +344,15 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Where the buckets of a range are read.
-pub(super) fn source(
-    query: &Query,
-    symbol: &Symbol,
-    grid: &Grid,
-    anchor: Anchor,
-    range: Range,
-) -> Source {
+/// Where buckets are read. It depends on all that is stored and not on the range: a candle has one revision, whatever
+/// else is asked for.
+fn source(query: &Query, symbol: &Symbol, grid: &Grid, anchor: Anchor) -> Source {
     let days_of = match anchor {
         Anchor::Epoch => Tz::UTC,
         Anchor::Calendar | Anchor::First(_) => grid.tz(),
     };
-    plan(
-        query.interval,
-        anchor,
-        grid,
-        days_of == symbol.tz,
-        range.from,
-        range.to,
-    )
+    let stored = symbol.days().unwrap_or_default();
+    plan(query.interval, anchor, grid, days_of == symbol.tz, stored)
 }
 
 /// What the buckets are counted from.

@@ -9,9 +9,8 @@ use chrono_tz::Tz;
 use common::calendar;
 
 use super::fold::{Fold, Row, Tell};
-use super::page::{self, Frame};
+use super::page::Frame;
 use crate::indicators::{Asked, Bar, History, Step};
-use crate::planner::Source;
 use crate::problem::ApiError;
 use crate::store::{Direction, Range, Snapshot};
 
@@ -174,9 +173,8 @@ impl Frame<'_> {
         feed: &mut Feed,
     ) -> Result<(), ApiError> {
         let mut fold = Fold::new(&self.grid, Tell::Traded);
-        let (history, source) = self.known(from, before);
-        let (symbol, forward) = (self.symbol, Direction::Forward);
-        let mut rest = Some(history);
+        let (symbol, source, forward) = (self.symbol, self.source, Direction::Forward);
+        let mut rest = Some(self.known(from, before));
         while let Some(range) = rest {
             let mut each = |part| {
                 fold.push(part);
@@ -201,9 +199,8 @@ impl Frame<'_> {
     ) -> Result<(), ApiError> {
         let length = feed.warm_up as usize;
         let mut fold = Fold::new(&self.grid, Tell::Traded);
-        let (history, source) = self.known(i64::MIN, before);
-        let (symbol, backward) = (self.symbol, Direction::Backward);
-        let mut rest = Some(history);
+        let (symbol, source, backward) = (self.symbol, self.source, Direction::Backward);
+        let mut rest = Some(self.known(i64::MIN, before));
         while let Some(range) = rest
             && fold.told() < length
         {
@@ -225,20 +222,16 @@ impl Frame<'_> {
         Ok(())
     }
 
-    /// The part of a range of boundaries that may have ticks, and where it is read.
-    fn known(&self, from: i64, before: i64) -> (Range, Source) {
+    /// The part of a range of boundaries that may have ticks.
+    fn known(&self, from: i64, before: i64) -> Range {
         let first = self
             .symbol
             .entry
             .first_tick
             .map_or(before, |first| self.grid.bucket(first).start);
-        let range = Range {
+        Range {
             from: from.max(first),
             to: before,
-        };
-        (
-            range,
-            page::source(self.query, self.symbol, &self.grid, self.anchor, range),
-        )
+        }
     }
 }

@@ -203,3 +203,49 @@ async fn an_open_candle_comes_only_when_it_is_asked_for() {
         [true]
     );
 }
+
+#[tokio::test]
+async fn a_candle_is_the_same_in_every_page_and_range() {
+    // GIVEN a symbol in UTC whose hours have three minutes each, around the shifts of Caracas by half an hour in 2007
+    // and 2016, and later
+    let fixture = Fixture::new().await;
+    let mut trades = Vec::new();
+    for start in ["2007-12-08", "2016-04-30", "2020-01-01"] {
+        let start = at(&format!("{start}T00:00:00Z"));
+        trades.extend((0..3 * 24 * 3).map(|n| Trade {
+            time: start + n * 1_200_000_000,
+            sequence: n,
+            price: 100 + n,
+            size: 100,
+        }));
+    }
+    fixture.add_trades("A", "UTC", &trades).await;
+    for interval in ["1h", "4h", "1d", "1w", "1M"] {
+        let query = format!("/v1/candles/A?interval={interval}&tz=America/Caracas");
+        let whole = fixture
+            .json(&format!("{query}&limit=10000&from=2000-01-01"))
+            .await;
+        let whole = whole["candles"].as_array().unwrap();
+        assert!(whole.len() > 2, "{query}");
+        // WHEN it is read in pages, from either end THEN all rows are the same, their revisions too
+        for order in ["asc", "desc"] {
+            let mut read = pages(
+                &fixture,
+                &format!("{query}&order={order}&limit=5&from=2000-01-01"),
+            )
+            .await
+            .concat();
+            if order == "desc" {
+                read.reverse();
+            }
+            assert_eq!(&read, whole, "{query} {order}");
+        }
+        // WHEN one is asked for alone THEN it is the same
+        for row in whole.iter().step_by(7) {
+            let time = |name: &str| row[name].as_str().unwrap().to_owned();
+            let range = format!("from={}&to={}", time("open_time"), time("close_time"));
+            let alone = fixture.json(&format!("{query}&{range}")).await;
+            assert_eq!(alone["candles"][0], *row, "{query} {range}");
+        }
+    }
+}
