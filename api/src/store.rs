@@ -82,12 +82,13 @@ pub(crate) struct Symbol {
 
 impl Symbol {
     /// A row of the dictionary, with the database's clock beside it and first and last tick; without its dates.
-    fn of(name: &str, row: &PgRow) -> Result<Self, ApiError> {
+    fn of(row: &PgRow) -> Result<Self, ApiError> {
+        let name: String = row.try_get("symbol")?;
         let entry = Entry::of(row)?;
-        let tz = calendar::zone_of(name, &entry.timezone);
+        let tz = calendar::zone_of(&name, &entry.timezone);
         Ok(Self {
             id: row.try_get("id")?,
-            name: name.to_owned(),
+            name,
             tz: tz.map_err(|error| ApiError::Data(error.to_string()))?,
             entry,
             version: row.try_get("version")?,
@@ -241,22 +242,26 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// The symbol of that name.
     pub(crate) async fn symbol(&mut self, name: &str) -> Result<Option<Symbol>, ApiError> {
+        Ok(self.symbols(&[name]).await?.pop())
+    }
+
+    /// Those of the names that are symbols, in any order, with one clock.
+    pub(crate) async fn symbols(&mut self, names: &[&str]) -> Result<Vec<Symbol>, ApiError> {
         // What ingest would not store is not asked for: PostgreSQL refuses NUL in a text.
-        if common::tick::Symbol::check(name).is_err() {
-            return Ok(None);
-        }
-        let row = sqlx::query(include_str!("store/symbol.sql"))
-            .bind(name)
-            .fetch_optional(&mut *self.transaction)
+        let known = |name: &&&str| common::tick::Symbol::check(name).is_ok();
+        let names: Vec<&str> = names.iter().filter(known).copied().collect();
+        let rows = sqlx::query(include_str!("store/symbol.sql"))
+            .bind(names)
+            .fetch_all(&mut *self.transaction)
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        let dates = row
-            .try_get::<Option<NaiveDate>, _>("first_date")?
-            .zip(row.try_get("last_date")?);
-        Ok(Some(Symbol {
-            dates,
-            ..Symbol::of(name, &row)?
-        }))
+        let symbol = |row: &PgRow| {
+            let first: Option<NaiveDate> = row.try_get("first_date")?;
+            Ok(Symbol {
+                dates: first.zip(row.try_get("last_date")?),
+                ..Symbol::of(row)?
+            })
+        };
+        rows.iter().map(symbol).collect()
     }
 
     /// Hands the rows of `source` that begin in `range` to `each` as they come, from the end that `direction` says,

@@ -31,14 +31,18 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let queries = Query::read_many(&uri, &headers, &app.limits)?;
     let mut snapshot = app.store.snapshot().await?;
-    let mut asked: Vec<(&Query, Option<Symbol>)> = Vec::with_capacity(queries.len());
-    for query in &queries {
-        asked.push((query, snapshot.symbol(query.symbol()).await?));
-    }
+    let names: Vec<&str> = queries.iter().map(Query::symbol).collect();
+    let found = snapshot.symbols(&names).await?;
+    let asked: Vec<(&Query, Option<&Symbol>)> = queries
+        .iter()
+        .map(|query| {
+            let named = |symbol: &&Symbol| symbol.name == query.symbol();
+            (query, found.iter().find(named))
+        })
+        .collect();
     let mut frames = Vec::with_capacity(asked.len());
     for (query, symbol) in &asked {
         let frame = symbol
-            .as_ref()
             .map(|symbol| Frame::new(query, symbol, &app.limits))
             .transpose()?;
         frames.push(frame);
@@ -57,11 +61,9 @@ pub(crate) async fn get(
         .iter()
         .map(|frame| frame.as_ref().map(Frame::state))
         .collect();
-    let names: Vec<&str> = queries.iter().map(Query::symbol).collect();
     let state = caching::State::of(&format!("{names:?} {states:?}"));
-    let symbols = asked.iter().filter_map(|(_, symbol)| symbol.as_ref());
-    let now = symbols.clone().map(|symbol| symbol.now).max();
-    let changed_at = symbols.clone().filter_map(|symbol| symbol.changed_at).max();
+    let now = found.first().map(|symbol| symbol.now);
+    let changed_at = found.iter().filter_map(|symbol| symbol.changed_at).max();
     let known = Known::of(&headers);
     let lag = |mut response: Response| {
         caching::tell_lag(&mut response, now.unwrap_or(0), changed_at);
@@ -86,7 +88,7 @@ pub(crate) async fn get(
     json.key("symbols").open('{');
     for ((query, symbol), page) in asked.iter().zip(&pages) {
         json.name(query.symbol());
-        match symbol.as_ref().zip(page.as_ref()) {
+        match symbol.zip(page.as_ref()) {
             Some((symbol, page)) => json.literal(answer::object(query, symbol, page)?),
             None => json.literal("null"),
         }

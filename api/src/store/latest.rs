@@ -59,7 +59,7 @@ impl Latest {
     fn of(row: &PgRow) -> Result<Self, ApiError> {
         let minute: Option<DateTime<Utc>> = row.try_get(0)?;
         let minute = minute.map(|minute| Part::of(row, minute.timestamp_micros()));
-        let symbol = Symbol::of(row.try_get("symbol")?, row)?;
+        let symbol = Symbol::of(row)?;
         let last = symbol.entry.last_tick.map(|time| Last::of(row, time));
         Ok(Self {
             minute: minute.transpose()?,

@@ -215,3 +215,34 @@ async fn several_symbols_come_from_one_snapshot() {
     seen.dedup();
     assert!(seen.len() > 1, "nothing changed meanwhile: {seen:?}");
 }
+
+#[tokio::test]
+async fn several_symbols_have_one_clock() {
+    // GIVEN two symbols with a tick in each second around now, and a database that takes its time to look at each day
+    let fixture = Fixture::new().await;
+    let now = chrono::Utc::now().timestamp_micros();
+    let trades: Vec<Trade> = (0..90)
+        .map(|n| Trade {
+            time: now + (n - 10) * 1_000_000,
+            sequence: n,
+            price: 100,
+            size: 100,
+        })
+        .collect();
+    for name in ["A", "B"] {
+        fixture.add_trades(name, "UTC", &trades).await;
+    }
+    for statement in [
+        "alter table candles_1d enable row level security",
+        "create policy slow on candles_1d to market_data_api using (pg_sleep(0.4)::text is not null)",
+    ] {
+        fixture.execute(statement).await;
+    }
+    // WHEN their newest complete second is asked for
+    let target = "/v1/candles?symbols=A,B&interval=1s&limit=1&fields=open_time";
+    let body = fixture.json(target).await;
+    // THEN it is the same second
+    let newest = |symbol: &str| &body["symbols"][symbol]["candles"][0]["open_time"];
+    assert!(newest("A").is_string(), "{body}");
+    assert_eq!(newest("A"), newest("B"));
+}
