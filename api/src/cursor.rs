@@ -6,10 +6,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono_tz::Tz;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::problem::Fault;
+use crate::problem::{ApiError, Fault};
 
 /// The cursor of `payload`, bound to `query`.
 pub(crate) fn seal(payload: &impl Serialize, query: &str) -> String {
@@ -35,6 +36,18 @@ pub(crate) fn fault() -> Fault {
         "cursor",
         "not a cursor of this query: repeat it with nothing but the cursor changed",
     )
+}
+
+/// Refuses a cursor that was made in another zone than `tz`: the symbol's may have changed since, and dates and buckets
+/// with it. One of the version before does not say its own.
+///
+/// # Errors
+/// As for a cursor of another query.
+pub(crate) fn check_zone(made_in: Option<Tz>, tz: Tz) -> Result<(), ApiError> {
+    match made_in {
+        Some(made_in) if made_in != tz => Err(ApiError::Parameters(vec![fault()])),
+        _ => Ok(()),
+    }
 }
 
 fn check(query: &str, json: &[u8]) -> u64 {

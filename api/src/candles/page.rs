@@ -12,6 +12,7 @@ use super::pieces::Pieces;
 use super::query::{Alignment, Fill, Position, Query};
 use super::warm_up::Feeds;
 use crate::caching::{Freshness, State};
+use crate::cursor;
 use crate::limits::Limits;
 use crate::planner::{Source, plan};
 use crate::problem::ApiError;
@@ -55,13 +56,14 @@ impl<'a> Frame<'a> {
     /// The frame of the page that `query` asks for.
     ///
     /// # Errors
-    /// When the range is none, or longer than it may be.
+    /// When the range is none, or longer than it may be, or the cursor was made in another zone.
     pub(crate) fn new(
         query: &'a Query,
         symbol: &'a Symbol,
         limits: &Limits,
     ) -> Result<Self, ApiError> {
         let tz = query.tz.unwrap_or(symbol.tz);
+        cursor::check_zone(query.position.and_then(|position| position.tz), tz)?;
         let anchor = anchor(query, symbol, tz);
         let grid = Grid::new(query.interval, tz, anchor);
         let (from, to) = query.bounds(tz)?;
@@ -285,6 +287,7 @@ impl<'a> Frame<'a> {
             last,
             until: self.until,
             first: self.first,
+            tz: Some(self.grid.tz()),
         }
     }
 

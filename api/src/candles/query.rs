@@ -79,6 +79,9 @@ pub(crate) struct Position {
     /// comes between two pages must not move them.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(crate) first: Option<NaiveDate>,
+    /// The zone whose dates and buckets these are.
+    #[serde(rename = "z", default)]
+    pub(crate) tz: Option<Tz>,
 }
 
 /// A checked query.
@@ -348,6 +351,7 @@ mod tests {
             last: 5,
             until: 9,
             first: None,
+            tz: Some(Tz::UTC),
         };
         let (cursor, next) = query.next(position);
         assert_eq!(read(&next).unwrap().position, Some(position));
@@ -381,6 +385,7 @@ mod tests {
             last: 5,
             until: 9,
             first: None,
+            tz: Some(Tz::UTC),
         };
         let (cursor, _) = read("interval=1d&format=csv").unwrap().next(position);
         let page = read(&format!("interval=1d&format=csv&cursor={cursor}")).unwrap();

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use common::tick::{EventTime, TickKey};
 
 use super::query::{Position, Query};
 use crate::caching::{Freshness, State};
+use crate::cursor;
 use crate::limits::Limits;
 use crate::problem::ApiError;
 use crate::store::{Direction, Keys, Snapshot, Symbol, ToldTick};
@@ -22,6 +24,8 @@ pub(super) struct Page {
 pub(super) struct Frame<'a> {
     query: &'a Query,
     symbol: &'a Symbol,
+    /// The zone of `from` and `to`.
+    tz: Tz,
     keys: Keys,
     /// End of the first page's range, microseconds since 1970-01-01T00:00:00Z.
     until: i64,
@@ -35,13 +39,15 @@ impl<'a> Frame<'a> {
     /// The frame of the page that `query` asks for.
     ///
     /// # Errors
-    /// When the range is none, or longer than it may be.
+    /// When the range is none, or longer than it may be, or the cursor was made in another zone.
     pub(super) fn new(
         query: &'a Query,
         symbol: &'a Symbol,
         limits: &Limits,
     ) -> Result<Self, ApiError> {
-        let (from, to) = query.bounds(query.tz.unwrap_or(symbol.tz))?;
+        let tz = query.tz.unwrap_or(symbol.tz);
+        cursor::check_zone(query.position.and_then(|position| position.tz), tz)?;
+        let (from, to) = query.bounds(tz)?;
         // All there is begins with the first tick.
         let begin = from.or(symbol.entry.first_tick.filter(|_| query.whole));
         limits.check_span(begin, to, symbol.now)?;
@@ -78,6 +84,7 @@ impl<'a> Frame<'a> {
         Ok(Self {
             query,
             symbol,
+            tz,
             keys,
             until,
             end,
@@ -123,6 +130,7 @@ impl<'a> Frame<'a> {
             time: last.key.event_time.micros(),
             sequence: last.key.sequence,
             until: self.until,
+            tz: Some(self.tz),
         });
         if (self.direction == Direction::Backward) != self.query.descending {
             ticks.reverse();

@@ -30,6 +30,9 @@ pub(super) struct Position {
     /// End of the range, as the first page had it.
     #[serde(rename = "u")]
     pub(super) until: i64,
+    /// The zone whose dates `from` and `to` are.
+    #[serde(rename = "z", default)]
+    pub(super) tz: Option<Tz>,
 }
 
 /// A checked query.

@@ -249,3 +249,44 @@ async fn a_candle_is_the_same_in_every_page_and_range() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_cursor_does_not_outlive_the_symbols_zone() {
+    // GIVEN cursors of candles and ticks of a symbol, in its own zone and in one that is named
+    let fixture = Fixture::new().await;
+    let trades: Vec<Trade> = (0..200)
+        .map(|n| Trade {
+            time: at("2024-01-01T00:00:00Z") + n * 3_600_000_000,
+            sequence: n,
+            price: 100,
+            size: 100,
+        })
+        .collect();
+    fixture.add_trades("A", "UTC", &trades).await;
+    let mut targets = Vec::new();
+    for query in [
+        "candles/A?interval=1d&limit=2&from=2024-01-02",
+        "candles/A?interval=1h&limit=2",
+        "ticks/A?limit=2&from=2024-01-02",
+        "candles/A?interval=1d&limit=2&tz=UTC",
+    ] {
+        let page = fixture.json(&format!("/v1/{query}")).await;
+        let cursor = page["next_cursor"].as_str().unwrap().to_owned();
+        targets.push(format!("/v1/{query}&cursor={cursor}"));
+    }
+    for target in &targets {
+        assert_eq!(fixture.get(target).await.status, 200, "{target}");
+    }
+    // WHEN the symbol gets another zone
+    fixture
+        .execute("update symbols set timezone = 'Asia/Kolkata'")
+        .await;
+    // THEN only the one whose zone is named goes on; the others are cursors of another query
+    for (target, status) in targets.iter().zip([400, 400, 400, 200]) {
+        let answer = fixture.get(target).await;
+        assert_eq!(answer.status, status, "{target}");
+        if status == 400 {
+            assert_eq!(answer.json()["errors"][0]["parameter"], "cursor");
+        }
+    }
+}
