@@ -47,17 +47,11 @@ pub(super) async fn answer(
 
     let export = query.whole && page.next.is_some();
     let next = page.next.filter(|_| !export).map(|last| query.next(last));
-    let as_of = if export {
-        // The rows to come are not known yet: the symbol's newest change stands for theirs.
-        symbol.changed_at
-    } else {
-        page.rows.iter().filter_map(|row| row.updated_at).max()
-    };
     let cursor = next.as_ref().map(|(cursor, _)| cursor.as_str());
     let answer = Answer {
         format: query.output.format,
         spelling: query.output.spelling(page.grid.tz()),
-        envelope: envelope(&query, &symbol, &page, as_of, cursor),
+        envelope: envelope(&query, &symbol, &page, cursor),
         state,
         freshness,
         age: (symbol.now, symbol.changed_at),
@@ -94,8 +88,7 @@ pub(super) async fn answer(
 /// When a value does not fit its column.
 pub(super) fn object(query: &Query, symbol: &Symbol, page: &Page) -> Result<String, ApiError> {
     let next = page.next.map(|last| query.next(last).0);
-    let as_of = page.rows.iter().filter_map(|row| row.updated_at).max();
-    let envelope = envelope(query, symbol, page, as_of, next.as_deref());
+    let envelope = envelope(query, symbol, page, next.as_deref());
     let columns = Columns::new(
         &query.output.fields,
         &query.indicators,
@@ -108,14 +101,9 @@ pub(super) fn object(query: &Query, symbol: &Symbol, page: &Page) -> Result<Stri
     String::from_utf8(encoder.finish()?).map_err(|error| ApiError::Data(error.to_string()))
 }
 
-/// What is said beside the rows.
-fn envelope(
-    query: &Query,
-    symbol: &Symbol,
-    page: &Page,
-    as_of: Option<i64>,
-    cursor: Option<&str>,
-) -> Envelope {
+/// What is said beside the rows. What an answer is as of is the newest change of its symbol: that of its rows would go
+/// back when a cancel empties one.
+fn envelope(query: &Query, symbol: &Symbol, page: &Page, cursor: Option<&str>) -> Envelope {
     let boundary = |tick: Option<i64>| tick.map(|tick| page.grid.bucket(tick).start);
     let entry = &symbol.entry;
     Envelope::new(query.output.spelling(page.grid.tz()))
@@ -125,7 +113,7 @@ fn envelope(
         .text("from", query.asked("from"))
         .text("to", query.asked("to"))
         .text("fill", Some(query.fill.name()))
-        .time("as_of", as_of)
+        .time("as_of", symbol.changed_at)
         .span(
             "available",
             boundary(entry.first_tick),
