@@ -78,6 +78,15 @@ pub(crate) struct Symbol {
     pub(crate) dates: Option<(NaiveDate, NaiveDate)>,
     /// The database's clock at the time of the snapshot.
     pub(crate) now: i64,
+    kept: Kept,
+}
+
+/// Since when rows are kept that retention deletes, microseconds since 1970-01-01T00:00:00Z; `None`: all are.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    ticks: Option<i64>,
+    minutes: Option<i64>,
+    hours: Option<i64>,
 }
 
 impl Symbol {
@@ -92,12 +101,38 @@ impl Symbol {
             tz: tz.map_err(|error| ApiError::Data(error.to_string()))?,
             entry,
             version: row.try_get("version")?,
-            changed_at: row
-                .try_get::<Option<DateTime<Utc>>, _>("changed_at")?
-                .map(|time| time.timestamp_micros()),
+            changed_at: micros(row.try_get("changed_at")?),
             dates: None,
             now: row.try_get::<DateTime<Utc>, _>("now")?.timestamp_micros(),
+            kept: Kept {
+                ticks: micros(row.try_get("floor_time")?),
+                minutes: micros(row.try_get("minutes_from")?),
+                hours: micros(row.try_get("hours_from")?),
+            },
         })
+    }
+
+    /// The instant before which rows of `source` were deleted; `None` when none were. What is made of them in part is
+    /// not known. Microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn kept_from(&self, source: Source) -> Option<i64> {
+        let from = match source {
+            Source::View(_) | Source::Days => None,
+            Source::Hours => self.kept.hours,
+            Source::Minutes => self.kept.minutes,
+            Source::Ticks => self.kept.ticks,
+        };
+        // Where the symbol began later, there was nothing to delete.
+        from.filter(|from| self.entry.first_tick.is_some_and(|first| first < *from))
+    }
+
+    /// First and last event time of its ticks, without those that were deleted by their age, microseconds since
+    /// 1970-01-01T00:00:00Z. At the first one there need not be a tick where earlier ones were deleted.
+    pub(crate) fn kept_ticks(&self) -> Option<(i64, i64)> {
+        let (first, last) = self.entry.first_tick.zip(self.entry.last_tick)?;
+        let first = self
+            .kept_from(Source::Ticks)
+            .map_or(first, |from| from.max(first));
+        (first <= last).then_some((first, last))
     }
 
     /// Most decimals of its prices and of its sizes.
@@ -135,7 +170,6 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn of(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let micros = |time: Option<DateTime<Utc>>| time.map(|time| time.timestamp_micros());
         Ok(Self {
             timezone: row.try_get("timezone")?,
             price_scale: row.try_get("price_scale")?,
@@ -379,6 +413,10 @@ impl Snapshot {
         self.transaction.release();
         Ok(())
     }
+}
+
+fn micros(time: Option<DateTime<Utc>>) -> Option<i64> {
+    time.map(|time| time.timestamp_micros())
 }
 
 fn timestamp(micros: i64) -> DateTime<Utc> {

@@ -88,14 +88,14 @@ pub(crate) async fn get(
 /// What is said beside the rows. A tick bears no time of its change: the symbol's newest one stands for all.
 fn envelope(query: &Query, symbol: &Symbol, cursor: Option<&str>) -> Envelope {
     let tz = query.tz.unwrap_or(symbol.tz);
-    let entry = &symbol.entry;
+    let (first, last) = symbol.kept_ticks().unzip();
     Envelope::new(query.output.spelling(tz))
         .text("symbol", Some(&symbol.name))
         .text("tz", Some(tz.name()))
         .text("from", query.asked("from"))
         .text("to", query.asked("to"))
         .time("as_of", symbol.changed_at)
-        .span("available", entry.first_tick, entry.last_tick)
+        .span("available", first, last)
         .rows("ticks")
         .text("next_cursor", cursor)
 }

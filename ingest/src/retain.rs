@@ -2,7 +2,8 @@
 //!
 //! Ticks go first. A symbol's floor is raised before anything below it is deleted, in the row that
 //! every writer locks; from then on no candle below it changes. Candles go only below the floor, where
-//! nothing can be added to them. Days stay: weeks, months, quarters and years are made of them.
+//! nothing can be added to them, and only after the symbol's row says so: readers then tell nothing that
+//! is made of them in part. Days stay: weeks, months, quarters and years are made of them.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
@@ -114,6 +115,10 @@ pub async fn candles(
         deleted.rows = candles::count_before(&mut connection, level, symbol.id, before).await?;
         return Ok(deleted);
     }
+    let mut tx = database.begin().await?;
+    symbols::lock(&mut tx, &[symbol.id]).await?;
+    symbols::raise_kept(&mut tx, symbol.id, level, before).await?;
+    tx.commit().await?;
     loop {
         let mut tx = database.begin().await?;
         symbols::lock(&mut tx, &[symbol.id]).await?;

@@ -104,8 +104,7 @@ pub(super) fn object(query: &Query, symbol: &Symbol, page: &Page) -> Result<Stri
 /// What is said beside the rows. What an answer is as of is the newest change of its symbol: that of its rows would go
 /// back when a cancel empties one.
 fn envelope(query: &Query, symbol: &Symbol, page: &Page, cursor: Option<&str>) -> Envelope {
-    let boundary = |tick: Option<i64>| tick.map(|tick| page.grid.bucket(tick).start);
-    let entry = &symbol.entry;
+    let (first, last) = page.available.unzip();
     Envelope::new(query.output.spelling(page.grid.tz()))
         .text("symbol", Some(&symbol.name))
         .text("interval", Some(&query.interval.to_string()))
@@ -114,11 +113,7 @@ fn envelope(query: &Query, symbol: &Symbol, page: &Page, cursor: Option<&str>) -
         .text("to", query.asked("to"))
         .text("fill", Some(query.fill.name()))
         .time("as_of", symbol.changed_at)
-        .span(
-            "available",
-            boundary(entry.first_tick),
-            boundary(entry.last_tick),
-        )
+        .span("available", first, last)
         .rows("candles")
         .text("next_cursor", cursor)
 }

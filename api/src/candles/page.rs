@@ -24,6 +24,8 @@ const SINGLE: u64 = 16;
 /// The rows of a page and where it ended.
 pub(crate) struct Page {
     pub(crate) grid: Grid,
+    /// Starts of the first and the last bucket that may have a candle.
+    pub(crate) available: Option<(i64, i64)>,
     /// In the order asked for.
     pub(crate) rows: Vec<Row>,
     /// Where the next page goes on, when there is one.
@@ -36,6 +38,8 @@ pub(crate) struct Frame<'a> {
     pub(super) symbol: &'a Symbol,
     pub(super) grid: Grid,
     pub(super) source: Source,
+    /// Starts of the first and the last bucket that may have a candle.
+    pub(super) available: Option<(i64, i64)>,
     /// Buckets with data that may be told, after the cursor; begins and ends on boundaries.
     range: Range,
     /// Only candles that changed then or later, microseconds since 1970-01-01T00:00:00Z.
@@ -72,6 +76,14 @@ impl<'a> Frame<'a> {
         limits.check_span(begin, to, symbol.now)?;
 
         let source = source(query, symbol, &grid, anchor);
+        // What is made in part of what was deleted is not told.
+        let kept = symbol
+            .kept_from(source)
+            .map_or(i64::MIN, |from| grid.ceil(from));
+        let ticks = symbol.entry.first_tick.zip(symbol.entry.last_tick);
+        let available = ticks
+            .map(|(first, last)| (grid.bucket(first).start.max(kept), grid.bucket(last).start))
+            .filter(|(first, last)| first <= last);
         let open = grid.bucket(symbol.now);
         let until = query.position.map_or_else(
             || match (to.map(|to| grid.ceil(to)), query.partial) {
@@ -93,11 +105,11 @@ impl<'a> Frame<'a> {
         // What has changed may have lost all of its ticks.
         let stored = match since {
             Some(_) => symbol.days(),
-            None => symbol.entry.first_tick.zip(symbol.entry.last_tick),
+            None => ticks,
         };
         let mut range = match stored {
             Some((first, last)) => Range {
-                from: grid.bucket(first).start,
+                from: grid.bucket(first).start.max(kept),
                 to: grid.bucket(last).end.min(until),
             },
             None => Range { from: 0, to: 0 },
@@ -121,6 +133,7 @@ impl<'a> Frame<'a> {
             symbol,
             grid,
             source,
+            available,
             range,
             since,
             first: match anchor {
@@ -177,6 +190,7 @@ impl<'a> Frame<'a> {
         self.indicate(snapshot, &mut rows, feeds).await?;
         Ok(Page {
             grid: self.grid,
+            available: self.available,
             rows,
             next,
         })
@@ -266,8 +280,9 @@ impl<'a> Frame<'a> {
                 .unwrap_or(Row::empty(bucket));
             match &row.candle {
                 Some(candle) => close = Some(candle.close),
-                // A bucket that has not ended may still get its first tick.
+                // A bucket that has not ended may still get its first tick, and what came before may be deleted.
                 None if bucket.end > self.symbol.now => continue,
+                None if fill == Fill::Previous && close.is_none() => continue,
                 None => (),
             }
             let candle = row
@@ -326,12 +341,7 @@ impl<'a> Frame<'a> {
         snapshot: &mut Snapshot,
         before: i64,
     ) -> Result<Option<Edge>, ApiError> {
-        let first = self
-            .symbol
-            .entry
-            .first_tick
-            .map(|first| self.grid.bucket(first).start);
-        let mut rest = first.map(|from| Range { from, to: before });
+        let mut rest = self.available.map(|(from, _)| Range { from, to: before });
         let (symbol, source, backward) = (self.symbol, self.source, Direction::Backward);
         // The newest comes first.
         let mut close = None;

@@ -224,11 +224,7 @@ impl Frame<'_> {
 
     /// The part of a range of boundaries that may have ticks.
     fn known(&self, from: i64, before: i64) -> Range {
-        let first = self
-            .symbol
-            .entry
-            .first_tick
-            .map_or(before, |first| self.grid.bucket(first).start);
+        let first = self.available.map_or(before, |(first, _)| first);
         Range {
             from: from.max(first),
             to: before,

@@ -3,7 +3,9 @@
 with clock as materialized (select clock_timestamp() as now)
 select
     minute.*,
-    s.id, s.symbol, s.timezone, s.price_scale, s.size_scale, s.version, s.changed_at, clock.now,
+    s.id, s.symbol, s.timezone, s.price_scale, s.size_scale, s.version, s.changed_at,
+    s.floor_time, s.minutes_from, s.hours_from,
+    clock.now,
     null::timestamptz as first_tick, today.close_event_time as last_tick,
     today.local_date, today.close_sequence as last_sequence, today.trades as day_trades,
     trim_scale(today.open)::text as day_open, trim_scale(today.high)::text as day_high,

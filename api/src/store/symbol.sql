@@ -3,6 +3,7 @@
 with clock as materialized (select clock_timestamp() as now)
 select
     s.id, s.symbol, s.timezone, s.price_scale, s.size_scale, s.version, s.changed_at,
+    s.floor_time, s.minutes_from, s.hours_from,
     clock.now,
     first_day.open_event_time as first_tick,
     last_day.close_event_time as last_tick,

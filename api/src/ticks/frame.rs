@@ -49,14 +49,12 @@ impl<'a> Frame<'a> {
         cursor::check_zone(query.position.and_then(|position| position.tz), tz)?;
         let (from, to) = query.bounds(tz)?;
         // All there is begins with the first tick.
-        let begin = from.or(symbol.entry.first_tick.filter(|_| query.whole));
+        let stored = symbol.kept_ticks();
+        let begin = from.or(stored.map(|(first, _)| first).filter(|_| query.whole));
         limits.check_span(begin, to, symbol.now)?;
         // Newest first, or the newest page of a range without a beginning.
         let backward = query.descending || (from.is_none() && !query.whole);
-        let (first, last) = match (symbol.entry.first_tick, symbol.entry.last_tick) {
-            (Some(first), Some(last)) => (first, last + 1),
-            _ => (0, 0),
-        };
+        let (first, last) = stored.map_or((0, 0), |(first, last)| (first, last + 1));
         let until = query
             .position
             .map_or_else(|| to.unwrap_or(last), |position| position.until);

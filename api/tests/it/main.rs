@@ -20,6 +20,7 @@ mod latest;
 mod limits;
 mod many;
 mod paging;
+mod retention;
 mod symbols;
 mod ticks;
 mod time_series;

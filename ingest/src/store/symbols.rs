@@ -9,6 +9,7 @@ use common::tick::{EventTime, Symbol, TickKey};
 use sqlx::PgConnection;
 
 use super::Damaged;
+use crate::fold::Level;
 use crate::recent::Stamp;
 
 /// A locked symbol.
@@ -261,16 +262,40 @@ pub async fn set_zone(db: &mut PgConnection, id: i32, zone: Tz) -> sqlx::Result<
     Ok(())
 }
 
-/// Raises the floor of a locked symbol; one that is higher stays.
+/// Raises the floor of a locked symbol, and its version with it; one that is higher stays.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn raise_floor(db: &mut PgConnection, id: i32, floor: DateTime<Utc>) -> sqlx::Result<()> {
-    sqlx::query("update symbols set floor_time = greatest(floor_time, $2) where id = $1")
-        .bind(id)
-        .bind(floor)
-        .execute(db)
-        .await?;
+    let raise = "update symbols set floor_time = $2, version = version + 1, changed_at = clock_timestamp() \
+         where id = $1 and (floor_time is null or floor_time < $2)";
+    sqlx::query(raise).bind(id).bind(floor).execute(db).await?;
+    Ok(())
+}
+
+/// Says from when on a locked symbol keeps its candles of `level`, and raises its version; what says later stays. Days
+/// are kept for ever.
+///
+/// # Errors
+/// When the database fails.
+pub async fn raise_kept(
+    db: &mut PgConnection,
+    id: i32,
+    level: Level,
+    from: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let raise = match level {
+        Level::Minute => {
+            "update symbols set minutes_from = $2, version = version + 1, changed_at = clock_timestamp() \
+             where id = $1 and (minutes_from is null or minutes_from < $2)"
+        }
+        Level::Hour => {
+            "update symbols set hours_from = $2, version = version + 1, changed_at = clock_timestamp() \
+             where id = $1 and (hours_from is null or hours_from < $2)"
+        }
+        Level::Day => return Ok(()),
+    };
+    sqlx::query(raise).bind(id).bind(from).execute(db).await?;
     Ok(())
 }
 

@@ -123,6 +123,9 @@ async fn a_tick_below_the_floor_is_a_dead_letter_and_one_above_it_is_folded() {
     }
 }
 
+/// From when on minutes and hours are kept.
+const KEPT: &str = "select minutes_from::text || ' ' || hours_from::text from symbols";
+
 #[tokio::test]
 async fn candles_go_only_where_their_ticks_are_gone_and_days_stay() {
     for version in VERSIONS {
@@ -160,6 +163,42 @@ async fn candles_go_only_where_their_ticks_are_gone_and_days_stay() {
             db.rows("select min(hour)::text from changed_hours").await,
             ["2024-03-04 18:00:00+00"]
         );
+        // AND the symbol says from when on they are kept, a later time once it has been said
+        let kept = db.rows(KEPT).await;
+        assert_eq!(kept, ["2024-03-04 18:00:00+00 2024-03-04 18:00:00+00"]);
+        let (symbol, older) = (entry(&db, "A").await, time("2024-03-01T00:00:00Z"));
+        retain::candles(&db.sessions, &symbol, Level::Hour, older, false)
+            .await
+            .unwrap();
+        assert_eq!(db.rows(KEPT).await, kept, "{version}");
         assert!(db.differences().await.is_empty(), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_is_said_before_it_goes() {
+    for version in VERSIONS {
+        // GIVEN a symbol whose ticks before 18:30 are gone, and hours that nobody may delete
+        let db = Database::new(version).await;
+        evening(&db).await;
+        let (before, all) = (time("2024-03-04T20:00:00Z"), time("2030-01-01T00:00:00Z"));
+        let symbol = entry(&db, "A").await;
+        let ticks = retain::ticks(&db.sessions, &symbol, before, false).await;
+        ticks.unwrap();
+        let refuse = "revoke delete on candles_1h from market_data_ingest";
+        sqlx::query(refuse).execute(&db.owner).await.unwrap();
+        let version_of = "select version::text from symbols";
+        let known = db.rows(version_of).await;
+        // WHEN they are to be deleted
+        let symbol = entry(&db, "A").await;
+        let failed = retain::candles(&db.sessions, &symbol, Level::Hour, all, false).await;
+        // THEN none is gone, and readers know already that they may be
+        assert!(failed.is_err(), "{version}");
+        assert_eq!(db.rows(HOURS).await.len(), 10, "{version}");
+        assert_eq!(
+            db.rows("select hours_from::text from symbols").await,
+            ["2024-03-04 18:00:00+00"]
+        );
+        assert_ne!(db.rows(version_of).await, known, "{version}");
     }
 }

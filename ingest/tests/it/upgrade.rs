@@ -28,7 +28,8 @@ fn statements() -> BTreeMap<&'static str, (&'static str, &'static str)> {
     statements
 }
 
-async fn migrate_as_before(url: &str) {
+/// Migrates up to `last`, which has that number.
+async fn migrate_to(url: &str, last: i64) {
     let mut session = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql("create schema if not exists market_data; set search_path = market_data")
         .execute(&mut session)
@@ -36,10 +37,10 @@ async fn migrate_as_before(url: &str) {
         .unwrap();
     let known: Vec<Migration> = sqlx::migrate!("../migrations")
         .iter()
-        .filter(|migration| migration.version <= PREVIOUS)
+        .filter(|migration| migration.version <= last)
         .cloned()
         .collect();
-    assert_eq!(known.len(), 6);
+    assert_eq!(i64::try_from(known.len()), Ok(last));
     Migrator::with_migrations(known)
         .run(&mut session)
         .await
@@ -212,7 +213,7 @@ fn minute(day: u32) -> DateTime<Utc> {
 /// Upgrades a database that the version before has filled, as the login of `url`.
 async fn upgrade(version: &str, db: Database, url: &str) {
     // GIVEN a database of the version before, with data and fresh views
-    migrate_as_before(url).await;
+    migrate_to(url, PREVIOUS).await;
     let worker = PreviousWorker {
         pool: db.pool.clone(),
         statements: statements(),
@@ -270,6 +271,40 @@ async fn the_schema_before_is_upgraded_with_its_data_while_its_programs_go_on() 
     for version in VERSIONS {
         let (db, url) = Database::empty(version).await;
         upgrade(version, db, &url).await;
+    }
+}
+
+#[tokio::test]
+async fn symbols_whose_candles_were_deleted_before_begin_with_what_is_left() {
+    for version in VERSIONS {
+        // GIVEN a database from before 0011: A has all, B and C a floor at 18:30, of B the minutes before the 3rd are
+        // gone, of C all below the floor
+        let (db, url) = Database::empty(version).await;
+        migrate_to(&url, 10).await;
+        for statement in [
+            "insert into symbols (symbol, floor_time) values ('A', null), ('B', '2024-03-04T18:30:00Z'), ('C', '2024-03-04T18:30:00Z')",
+            "insert into candles_1m (symbol_id, open_time, volume, turnover, trades, revision, updated_at) \
+             select id, at::timestamptz, 0, 0, 0, 1, clock_timestamp() from symbols join (values \
+                ('A', '2024-03-01T10:07:00Z'), ('B', '2024-03-03T10:07:00Z'), ('B', '2024-03-05T00:00:00Z'), \
+                ('C', '2024-03-05T00:00:00Z')) v(symbol, at) using (symbol)",
+            "insert into candles_1h (symbol_id, open_time, volume, turnover, trades, revision, updated_at) \
+             select id, timestamptz '2024-03-01T10:00:00Z', 0, 0, 0, 1, clock_timestamp() from symbols where symbol <> 'C'",
+        ] {
+            sqlx::query(statement).execute(&db.pool).await.unwrap();
+        }
+        // WHEN it is migrated
+        let config = crate::database::config(&url);
+        common::database::migrate(&config).await.unwrap();
+        // THEN what is left is known
+        let found = db
+            .rows("select concat_ws(' ', symbol, to_char(minutes_from, 'MM-DD HH24:MI'), to_char(hours_from, 'MM-DD HH24:MI')) from symbols order by symbol")
+            .await;
+        let expected = [
+            "A",
+            "B 03-03 10:07 03-01 10:00",
+            "C 03-04 18:00 03-04 18:00",
+        ];
+        assert_eq!(found, expected, "{version}");
     }
 }
 
