@@ -112,7 +112,7 @@ impl App {
             ..config.database.clone()
         };
         let session = common::database::options(&database, "api").map_err(StartError::Url)?;
-        let sessions = Database::of(&database, session.options([CHECK_CLIENT]));
+        let sessions = Database::of(&database, &session.options([CHECK_CLIENT]));
         let turns = config.limits.max_concurrent;
         let limits = Limits::of(config, statement_timeout);
         let exports = Arc::new(Semaphore::new(limits.max_exports as usize));

@@ -76,24 +76,28 @@ impl Database {
     /// # Errors
     /// When the URL is not one.
     pub fn new(config: &DatabaseConfig, application: &str) -> Result<Self, sqlx::Error> {
-        Ok(Self::of(config, options(config, application)?))
+        Ok(Self::of(config, &options(config, application)?))
     }
 
     /// Sessions with these options.
-    pub fn of(config: &DatabaseConfig, session: PgConnectOptions) -> Self {
+    pub fn of(config: &DatabaseConfig, session: &PgConnectOptions) -> Self {
         let login = (!config.secret.is_empty())
             .then(|| Arc::new(SecretLogin::new(&config.secret, session.clone())));
-        let mut options = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.connect_timeout);
-        if let Some(login) = login.clone() {
-            options = options.after_connect(move |_, _| {
-                login.accepted();
-                async { Ok(()) }.boxed()
-            });
-        }
+        let pool = |sessions| {
+            let mut options = PgPoolOptions::new()
+                .max_connections(sessions)
+                .acquire_timeout(config.connect_timeout);
+            if let Some(login) = login.clone() {
+                options = options.after_connect(move |_, _| {
+                    login.accepted();
+                    async { Ok(()) }.boxed()
+                });
+            }
+            options.connect_lazy_with(session.clone())
+        };
         Self {
-            pool: options.connect_lazy_with(session),
+            pool: pool(config.max_connections),
+            spare: pool(1),
             login,
             patience: config.connect_timeout,
         }
@@ -189,7 +193,7 @@ impl Database {
                     result => return result,
                 }
             }
-            let renewed = login.renewed(version);
+            let renewed = login.renewed([&self.pool, &self.spare], version);
             if tokio::time::timeout_at(deadline, renewed).await.is_err() {
                 return Err(self.timed_out());
             }
@@ -249,8 +253,6 @@ pub fn is_ended_session(error: &sqlx::Error) -> bool {
 /// The login in use, and when the secret may be asked again.
 struct SecretLogin {
     secret: Secret,
-    /// All that connect with it.
-    pools: [PgPool; 2],
     session: PgConnectOptions,
     /// Raised with each login that differs from the one before; 0: none yet.
     version: AtomicU64,
@@ -329,8 +331,8 @@ impl SecretLogin {
         state.login.is_none().then(unasked)
     }
 
-    /// Waits until the secret was read again after `version`.
-    async fn renewed(self: &Arc<Self>, version: u64) {
+    /// Waits until the secret was read again after `version`; `pools` connect with it.
+    async fn renewed(self: &Arc<Self>, pools: [&PgPool; 2], version: u64) {
         let asking = {
             let mut asking = lock(&self.asking);
             if self.version.load(Ordering::Acquire) != version {
@@ -340,8 +342,8 @@ impl SecretLogin {
                 asking.clone()
             } else {
                 // A task of its own: whoever began it may give up, and leaves it to the others.
-                let login = self.clone();
-                let task = tokio::spawn(async move { login.renew().await });
+                let (login, pools) = (self.clone(), pools.map(Clone::clone));
+                let task = tokio::spawn(async move { login.renew(&pools).await });
                 asking.insert(task.map(drop).boxed().shared()).clone()
             }
         };
@@ -349,7 +351,7 @@ impl SecretLogin {
     }
 
     /// Reads the secret, when it is time to.
-    async fn renew(&self) {
+    async fn renew(&self, pools: &[PgPool]) {
         let time = lock(&self.state).not_before;
         if let Some(time) = time {
             if time.elapsed() > LONGEST_WAIT {
@@ -379,7 +381,7 @@ impl SecretLogin {
             Ok(login) => {
                 let username = login.username();
                 info!(secret, username, "read the database login");
-                for pool in &self.pools {
+                for pool in pools {
                     pool.set_connect_options(with_login(self.session.clone(), &login));
                 }
                 *state = LoginState {

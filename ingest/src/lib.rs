@@ -57,7 +57,7 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 pub async fn run(config: IngestConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let session = database::options(&config.database, "ingest")?
         .options([("lock_timeout", sessions::LOCK_TIMEOUT)]);
-    let database = Database::of(&config.database, session);
+    let database = Database::of(&config.database, &session);
     let metrics = Metrics::new()?;
     let health = Arc::new(Health::default());
     health.register(&metrics.registry)?;

@@ -47,11 +47,17 @@ pub(super) async fn answer(
 
     let export = query.whole && page.next.is_some();
     let next = page.next.filter(|_| !export).map(|last| query.next(last));
+    let as_of = if export {
+        // The rows to come are not known yet: the symbol's newest change stands for theirs.
+        symbol.changed_at
+    } else {
+        page.as_of
+    };
     let cursor = next.as_ref().map(|(cursor, _)| cursor.as_str());
     let answer = Answer {
         format: query.output.format,
         spelling: query.output.spelling(page.grid.tz()),
-        envelope: envelope(&query, &symbol, &page, cursor),
+        envelope: envelope(&query, &symbol, &page, as_of, cursor),
         state,
         freshness,
         age: (symbol.now, symbol.changed_at),
@@ -88,7 +94,7 @@ pub(super) async fn answer(
 /// When a value does not fit its column.
 pub(super) fn object(query: &Query, symbol: &Symbol, page: &Page) -> Result<String, ApiError> {
     let next = page.next.map(|last| query.next(last).0);
-    let envelope = envelope(query, symbol, page, next.as_deref());
+    let envelope = envelope(query, symbol, page, page.as_of, next.as_deref());
     let columns = Columns::new(
         &query.output.fields,
         &query.indicators,
@@ -101,9 +107,14 @@ pub(super) fn object(query: &Query, symbol: &Symbol, page: &Page) -> Result<Stri
     String::from_utf8(encoder.finish()?).map_err(|error| ApiError::Data(error.to_string()))
 }
 
-/// What is said beside the rows. What an answer is as of is the newest change of its symbol: that of its rows would go
-/// back when a cancel empties one.
-fn envelope(query: &Query, symbol: &Symbol, page: &Page, cursor: Option<&str>) -> Envelope {
+/// What is said beside the rows.
+fn envelope(
+    query: &Query,
+    symbol: &Symbol,
+    page: &Page,
+    as_of: Option<i64>,
+    cursor: Option<&str>,
+) -> Envelope {
     let (first, last) = page.available.unzip();
     Envelope::new(query.output.spelling(page.grid.tz()))
         .text("symbol", Some(&symbol.name))
@@ -112,7 +123,7 @@ fn envelope(query: &Query, symbol: &Symbol, page: &Page, cursor: Option<&str>) -
         .text("from", query.asked("from"))
         .text("to", query.asked("to"))
         .text("fill", Some(query.fill.name()))
-        .time("as_of", symbol.changed_at)
+        .time("as_of", as_of)
         .span("available", first, last)
         .rows("candles")
         .text("next_cursor", cursor)

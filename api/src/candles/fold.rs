@@ -78,6 +78,8 @@ pub(crate) struct Fold<'a> {
     rows: Vec<Row>,
     /// The bucket that was closed last.
     last: Option<Bucket>,
+    /// The newest change of all buckets, told or not.
+    newest: Option<i64>,
 }
 
 impl<'a> Fold<'a> {
@@ -90,6 +92,7 @@ impl<'a> Fold<'a> {
             changes: None,
             rows: Vec::new(),
             last: None,
+            newest: None,
         }
     }
 
@@ -128,6 +131,7 @@ impl<'a> Fold<'a> {
     }
 
     fn add(&mut self, row: Row) {
+        self.newest = self.newest.max(row.updated_at);
         let told = match self.tell {
             Tell::Stored => true,
             Tell::Traded => row.candle.is_some(),
@@ -174,10 +178,16 @@ impl<'a> Fold<'a> {
     }
 
     /// The rows, in the order of the parts.
-    pub(crate) fn finish(mut self) -> Vec<Row> {
+    pub(crate) fn finish(self) -> Vec<Row> {
+        self.finish_as_of().0
+    }
+
+    /// The same with the newest change of all buckets. That of an emptied one counts, which is not told: what answers
+    /// are as of would go back otherwise.
+    pub(crate) fn finish_as_of(mut self) -> (Vec<Row>, Option<i64>) {
         self.close();
         self.pass(None);
-        self.rows
+        (self.rows, self.newest)
     }
 }
 

@@ -28,9 +28,14 @@ pub(crate) struct Page {
     pub(crate) available: Option<(i64, i64)>,
     /// In the order asked for.
     pub(crate) rows: Vec<Row>,
+    /// The newest change in their range, microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) as_of: Option<i64>,
     /// Where the next page goes on, when there is one.
     pub(crate) next: Option<Position>,
 }
+
+/// Rows in the order they are read, the newest change in their range, and where the next page goes on.
+type Found = (Vec<Row>, Option<i64>, Option<Position>);
 
 /// The page's frame: all it may hold, before any row is read.
 pub(crate) struct Frame<'a> {
@@ -180,7 +185,7 @@ impl<'a> Frame<'a> {
         snapshot: &mut Snapshot,
         feeds: &mut Feeds,
     ) -> Result<Page, ApiError> {
-        let (mut rows, next) = match self.query.fill {
+        let (mut rows, as_of, next) = match self.query.fill {
             Fill::None => self.candles(snapshot).await?,
             fill => self.filled(snapshot, fill).await?,
         };
@@ -192,15 +197,13 @@ impl<'a> Frame<'a> {
             grid: self.grid,
             available: self.available,
             rows,
+            as_of,
             next,
         })
     }
 
     /// The next `limit` buckets that have a candle.
-    async fn candles(
-        &self,
-        snapshot: &mut Snapshot,
-    ) -> Result<(Vec<Row>, Option<Position>), ApiError> {
+    async fn candles(&self, snapshot: &mut Snapshot) -> Result<Found, ApiError> {
         let limit = self.query.limit;
         let tell = self.since.map_or(Tell::Traded, |since| {
             Tell::Changed(Changed {
@@ -232,22 +235,18 @@ impl<'a> Frame<'a> {
                 None => pieces.next(snapshot, self.symbol, &self.grid).await?,
             };
         }
-        let mut rows = fold.finish();
+        let (mut rows, as_of) = fold.finish_as_of();
         let more = rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().filter(|_| more).map(|row| row.bucket.start);
-        Ok((rows, last.map(|last| self.position(last))))
+        Ok((rows, as_of, last.map(|last| self.position(last))))
     }
 
     /// The next `limit` buckets, with or without a candle, between the first candle and the last.
-    async fn filled(
-        &self,
-        snapshot: &mut Snapshot,
-        fill: Fill,
-    ) -> Result<(Vec<Row>, Option<Position>), ApiError> {
+    async fn filled(&self, snapshot: &mut Snapshot, fill: Fill) -> Result<Found, ApiError> {
         let buckets = self.buckets();
         let (Some(first), Some(last)) = (buckets.first(), buckets.last()) else {
-            return Ok((Vec::new(), None));
+            return Ok((Vec::new(), None, None));
         };
         let (low, high) = if first.start <= last.start {
             (first, last)
@@ -264,7 +263,9 @@ impl<'a> Frame<'a> {
         };
         let next = more.then(|| self.position(last.start));
 
-        let mut known = self.rows(snapshot, span).await?.into_iter().peekable();
+        let known = self.rows(snapshot, span).await?;
+        let as_of = known.iter().filter_map(|row| row.updated_at).max();
+        let mut known = known.into_iter().peekable();
         let mut close = None;
         if fill == Fill::Previous
             && known
@@ -293,7 +294,7 @@ impl<'a> Frame<'a> {
         if self.direction == Direction::Backward {
             rows.reverse();
         }
-        Ok((rows, next))
+        Ok((rows, as_of, next))
     }
 
     /// Where a page goes on whose last bucket starts at `last`.

@@ -176,15 +176,11 @@ impl Frame<'_> {
         let (symbol, source, forward) = (self.symbol, self.source, Direction::Forward);
         let mut rest = Some(self.known(from, before));
         while let Some(range) = rest {
-            let mut each = |part| {
-                fold.push(part);
-                for row in &mut fold.take() {
-                    feed.next(row, self.grid.tz());
-                }
-            };
+            let mut each = |part| fold.push(part);
             rest = snapshot
                 .parts(symbol, source, range, forward, u64::MAX, &mut each)
                 .await?;
+            feed.skip(&mut fold.take(), self.grid.tz()).await;
         }
         feed.skip(&mut fold.finish(), self.grid.tz()).await;
         Ok(())

@@ -73,7 +73,7 @@ fn candles_body(columns: &[(&'static str, Kind)]) -> Object {
                 "fill",
                 one_of(&["none", "null", "previous"], "As asked for").into(),
             ),
-            ("as_of", told_time("The newest change of the symbol")),
+            ("as_of", told_time("The newest change in the range")),
             ("available", available_told()),
             ("candles", array(candle(row(columns))).into()),
             (

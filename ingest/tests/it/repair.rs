@@ -245,7 +245,7 @@ async fn a_repair_that_takes_long_does_not_lose_its_snapshot() {
         let impatient = common::database::options(&config, "verify")
             .unwrap()
             .options([("idle_in_transaction_session_timeout", "100")]);
-        let sessions = common::database::Database::of(&config, impatient);
+        let sessions = common::database::Database::of(&config, &impatient);
         // WHEN a verification stands still in its transaction for longer
         let scope = Scope {
             repair: true,

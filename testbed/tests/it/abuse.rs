@@ -247,6 +247,35 @@ async fn a_minute_of_any_number_of_ticks_needs_no_memory_for_them() {
     assert!(peak(pid) < CHART_LIMIT / 2, "{} MiB", peak(pid));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_do_not_end_take_little_memory() {
+    // GIVEN a server, and clients that send half of a head and wait
+    let pipeline = Pipeline::new("endless_heads").await;
+    let mut api = Api::start(&pipeline, &[]);
+    api.ready().await;
+    let pid = api.process().pid();
+    let before = resident(pid);
+    let mut clients = Vec::new();
+    for _ in 0..300 {
+        let mut client = connect(&api).await;
+        let head = format!("GET / HTTP/1.1\r\nx: {}", "A".repeat(200_000));
+        // WHEN it is longer than any head may be, THEN it is not kept
+        drop(client.write_all(head.as_bytes()).await);
+        clients.push(client);
+    }
+    for client in &mut clients {
+        let text = tokio::time::timeout(SOON, read_text(client)).await;
+        let text = text.expect("an end before the head's time is up");
+        assert!(
+            text.is_empty() || text.starts_with("HTTP/1.1 431"),
+            "{text}"
+        );
+    }
+    is_answered(&api, "/v1/symbols").await;
+    let grown = resident(pid).saturating_sub(before);
+    assert!(grown < 64, "{grown} MiB");
+}
+
 /// How many sockets a process has.
 fn open_sockets(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd"))
