@@ -224,15 +224,16 @@ impl Store {
     /// Begins a snapshot.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, ApiError> {
         const BEGIN: &str = "begin isolation level repeatable read, read only";
-        let mut transaction = self.session().await?;
-        if let Err(error) = sqlx::query(BEGIN).execute(&mut *transaction).await {
-            if !is_ended_session(&error) {
-                return Err(error.into());
-            }
-            // It was ended, as an administrator may do, after the pool had looked at it.
-            transaction = self.session().await?;
-            sqlx::query(BEGIN).execute(&mut *transaction).await?;
-        }
+        let begin = async || {
+            let mut session = self.session().await?;
+            sqlx::query(BEGIN).execute(&mut *session).await?;
+            Ok(session)
+        };
+        let transaction = match begin().await {
+            // It was ended, as an administrator may do, while it was made or after the pool had looked at it.
+            Err(ApiError::Database(error)) if is_ended_session(&error) => begin().await?,
+            result => result?,
+        };
         Ok(Snapshot { transaction })
     }
 
