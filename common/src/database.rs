@@ -409,6 +409,10 @@ pub fn sqlstate(error: &sqlx::Error) -> Option<Cow<'_, str>> {
 /// A failure in one sentence: the server's own words and the SQLSTATE, without the line of its source.
 #[must_use]
 pub fn explain(error: &sqlx::Error) -> String {
+    if matches!(error, sqlx::Error::PoolTimedOut) {
+        return "no session within database.connect_timeout: nothing answers at database.url, or all sessions are at work"
+            .into();
+    }
     let Some(database) = error.as_database_error() else {
         return error.to_string();
     };

@@ -89,6 +89,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
                 error.downcast_ref(),
                 Some(ReplayError::UnknownTopic(_) | ReplayError::NoRegistry(_))
             );
+        let error = match error.downcast_ref::<sqlx::Error>() {
+            Some(refused) => anyhow::anyhow!(database::explain(refused)),
+            None => error,
+        };
         Self {
             code: if unusable { 2 } else { 1 },
             error,

@@ -12,7 +12,7 @@ use crate::bars::Bars;
 use crate::publisher::{Delivered, Encoding, Publisher};
 use crate::table::Table;
 use crate::tick::Tick;
-use crate::ticks_csv::TicksCsv;
+use crate::ticks_csv::{TIME_COLUMNS, TicksCsv};
 use crate::{avro, registry};
 
 /// How messages are written.
@@ -84,7 +84,8 @@ pub struct Reading {
 /// What `testbed publish` is told.
 #[derive(Debug, Clone, Args)]
 pub struct Publish {
-    /// Daily bars (symbol,date,open,high,low,close,volume) or ticks (timestamp,price,size or with symbol and sequence).
+    /// Daily bars (symbol,date,open,high,low,close,volume) or ticks (`event_time`,price,size or with symbol and sequence; the
+    /// first column may be called `timestamp`).
     pub file: PathBuf,
     /// Where messages go.
     #[command(flatten)]
@@ -104,7 +105,7 @@ pub fn ticks(
     reading: &Reading,
 ) -> Result<Box<dyn Iterator<Item = Result<Tick>> + Send>> {
     let table = Table::open(file)?;
-    if table.find("timestamp").is_some() {
+    if TIME_COLUMNS.iter().any(|name| table.find(name).is_some()) {
         return Ok(Box::new(TicksCsv::from_table(
             table,
             reading.symbol.as_deref(),

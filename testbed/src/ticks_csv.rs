@@ -1,4 +1,4 @@
-//! Ticks from a CSV file: `timestamp,price,size`, or with `symbol` and `sequence`.
+//! Ticks from a CSV file: `event_time,price,size`, or with `symbol` and `sequence`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,11 +10,14 @@ use crate::decimal;
 use crate::table::{Row, Table};
 use crate::tick::Tick;
 
+/// What the column of event times may be called.
+pub const TIME_COLUMNS: [&str; 2] = ["event_time", "timestamp"];
+
 /// The ticks of a file, read as they are asked for.
 #[derive(Debug)]
 pub struct TicksCsv {
     table: Table,
-    timestamp: usize,
+    event_time: usize,
     price: usize,
     size: usize,
     symbol: Result<usize, String>,
@@ -48,8 +51,9 @@ impl TicksCsv {
                 .column("symbol")
                 .context("name the symbol with --symbol")?),
         };
+        let time = TIME_COLUMNS.iter().find_map(|name| table.find(name));
         Ok(Self {
-            timestamp: table.column("timestamp")?,
+            event_time: time.map_or_else(|| table.column(TIME_COLUMNS[0]), Ok)?,
             price: table.column("price")?,
             size: table.column("size")?,
             sequence: table.find("sequence"),
@@ -75,7 +79,7 @@ impl TicksCsv {
             *count += 1;
             *count
         };
-        let time = row.parse(self.timestamp, "timestamp", microseconds)?;
+        let time = row.parse(self.event_time, "event_time", microseconds)?;
         let price = row.parse(
             self.price,
             "price",
@@ -146,7 +150,7 @@ mod tests {
     fn symbol_may_be_given_and_numbers_may_be_read() {
         let ticks = read(
             "given",
-            "timestamp,sequence,price,size\n7,-9,1,1\n",
+            "event_time,sequence,price,size\n7,-9,1,1\n",
             Some("X"),
         )
         .unwrap();

@@ -34,6 +34,12 @@ pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
 }
 
 pub(super) async fn execute(database: &Database, arguments: Verify) -> Result<(), Failure> {
+    if let Some((from, to)) = arguments.from.zip(arguments.to)
+        && from > to
+    {
+        let error = anyhow::anyhow!("--from {from} is after --to {to}: exchange them");
+        return Err(Failure { code: 2, error });
+    }
     let mut scope = Scope {
         symbol: arguments.symbol,
         from: arguments.from,

@@ -124,6 +124,21 @@ async fn wrong_configuration_is_refused_before_anything_is_reached_and_names_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_cannot_do_as_asked_says_why() {
+    // GIVEN a range that is none, and an address where nobody is
+    let reversed = ["verify", "--from", "2023-01-01", "--to", "2022-01-01"];
+    let (code, text) = run(&reversed, &[]).await;
+    assert!(code == 2 && text.contains("exchange them"), "{code} {text}");
+    let nobody = [
+        ("FDA_DATABASE__URL", "postgres://127.0.0.1:1/d"),
+        ("FDA_DATABASE__CONNECT_TIMEOUT", "200ms"),
+    ];
+    // WHEN it reads from there THEN it names the key of the address
+    let (code, text) = run(&["symbols", "list"], &nobody).await;
+    assert!(code == 1 && text.contains("database.url"), "{code} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_program_leaves_the_sections_of_the_other_alone() {
     // GIVEN a file with every section that the README tells; `admin` is both programs' and needs its key
     let readme = std::fs::read_to_string(workspace::root().join("README.md")).unwrap();

@@ -126,7 +126,7 @@ async fn services_that_are_not_there_yet_are_waited_for_by_name() {
     assert!(code == 1 && text.contains("no answer from"), "{text}");
     // AND once that is there, for the database
     kafka.restart().await.unwrap();
-    worker.waits_for("database: pool timed out").await;
+    worker.waits_for("database: no session within").await;
     let (_, reason) = worker.admin("/readyz").await.unwrap();
     assert!(!reason.contains("kafka"), "{reason}");
     // AND once both are, it works
