@@ -18,12 +18,7 @@ const RAISE: &str = "update symbols set version = version + 1, changed_at = cloc
 const SETTLED: &str = "public, max-age=60, stale-while-revalidate=60, stale-if-error=86400";
 
 fn trade(time: i64) -> Trade {
-    Trade {
-        time,
-        sequence: 1,
-        price: 100,
-        size: 100,
-    }
+    Trade::new(time, 1)
 }
 
 /// Ten hours of 2024-01-01, one trade in each.

@@ -7,14 +7,7 @@ use crate::fixture::{Fixture, Trade, at};
 /// A trade each half hour, so that every bucket of an hour or more has one.
 fn half_hours(from: &str, to: &str) -> Vec<Trade> {
     let times = (at(from)..at(to)).step_by(1_800_000_000);
-    times
-        .map(|time| Trade {
-            time,
-            sequence: 1,
-            price: 100,
-            size: 100,
-        })
-        .collect()
+    times.map(|time| Trade::new(time, 1)).collect()
 }
 
 #[tokio::test]

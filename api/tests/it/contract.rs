@@ -21,12 +21,7 @@ fn parameters(operation: &Value, place: &str) -> BTreeSet<String> {
 async fn every_parameter_that_a_route_reads_is_in_the_document() {
     // GIVEN the document and a symbol
     let fixture = Fixture::new().await;
-    let trade = Trade {
-        time: at("2024-01-01T00:00:00Z"),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = Trade::new(at("2024-01-01T00:00:00Z"), 1);
     fixture.add_trades("A", "UTC", &[trade]).await;
     let document = document(&fixture).await;
     assert_eq!(document["openapi"], "3.1.0");

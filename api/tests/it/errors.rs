@@ -23,12 +23,7 @@ async fn all_faults_of_a_request_are_told_with_its_id() {
         (&body["status"], &body["instance"], &body["title"]),
         (&json!(400), &json!("mine-1"), &json!("Bad Request"))
     );
-    let mut named: Vec<_> = body["errors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|fault| fault["parameter"].as_str().unwrap())
-        .collect();
+    let mut named = answer.faults();
     named.sort_unstable();
     assert_eq!(named, ["from", "interval", "limit", "session", "tz"]);
     assert!(
@@ -81,14 +76,7 @@ async fn a_range_that_is_none_is_told_with_the_other_faults_before_the_symbol_is
     ] {
         let answer = fixture.get(&target).await;
         assert_eq!(answer.status, 400, "{target}: {}", answer.text);
-        let body = answer.json();
-        let told: Vec<&str> = body["errors"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|fault| fault["parameter"].as_str().unwrap())
-            .collect();
-        assert_eq!(told, faults, "{target}");
+        assert_eq!(answer.faults(), faults, "{target}");
     }
 }
 
@@ -99,18 +87,9 @@ async fn a_server_whose_sessions_are_all_at_work_says_so_and_is_ready() {
         config.database.connect_timeout = std::time::Duration::from_millis(300);
     })
     .await;
-    let trade = Trade {
-        time: at("2024-01-01T00:00:00Z"),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = Trade::new(at("2024-01-01T00:00:00Z"), 1);
     fixture.add_trades("A", "UTC", &[trade]).await;
-    let mut lock = fixture.pool.begin().await.unwrap();
-    sqlx::query("lock table candles_1d in access exclusive mode")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let lock = fixture.lock("candles_1d").await;
     let slow: Vec<_> = (0..2)
         .map(|_| {
             let router = fixture.router.clone();
@@ -249,11 +228,7 @@ async fn a_statement_that_takes_too_long_is_504() {
     fixture
         .execute("alter role market_data_api set lock_timeout = 0")
         .await;
-    let mut lock = fixture.pool.begin().await.unwrap();
-    sqlx::query("lock table symbols in access exclusive mode")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let mut lock = fixture.lock("symbols").await;
     let mut config = ApiConfig::default();
     let name: String = sqlx::query_scalar("select current_database()")
         .fetch_one(&mut *lock)

@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use chrono::{DateTime, Utc};
 use common::config::DatabaseUrl;
 use serde_json::Value;
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool, Transaction};
 use testbed::Postgres;
 use testbed::postgres::NEWEST;
 use tokio::sync::OnceCell;
@@ -30,6 +30,18 @@ pub(crate) struct Trade {
     pub(crate) sequence: i64,
     pub(crate) price: i64,
     pub(crate) size: i64,
+}
+
+impl Trade {
+    /// One of size 1 at a price of 1.
+    pub(crate) const fn new(time: i64, sequence: i64) -> Self {
+        Self {
+            time,
+            sequence,
+            price: 100,
+            size: 100,
+        }
+    }
 }
 
 pub(crate) struct Fixture {
@@ -51,6 +63,15 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The parameters that a problem says something is wrong with, in its order.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let body = self.json();
+        let faults = body["errors"].as_array().unwrap().iter();
+        faults
+            .map(|fault| fault["parameter"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -198,6 +219,17 @@ impl Fixture {
         })
         .await
         .unwrap();
+    }
+
+    /// Locks a table, so that answers made of it wait until the lock is rolled back.
+    pub(crate) async fn lock(&self, table: &str) -> Transaction<'static, sqlx::Postgres> {
+        let mut lock = self.pool.begin().await.unwrap();
+        let sql = format!("lock table {table} in access exclusive mode");
+        sqlx::query(AssertSqlSafe(sql))
+            .execute(&mut *lock)
+            .await
+            .unwrap();
+        lock
     }
 
     pub(crate) async fn execute(&self, sql: &'static str) {

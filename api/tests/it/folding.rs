@@ -124,12 +124,7 @@ async fn a_candle_is_the_fold_of_its_ticks_in_every_zone_and_interval() {
 async fn a_revision_counts_changes_of_emptied_parts_too() {
     // GIVEN two minutes with a tick, and one between them that cancels emptied at its third change
     let fixture = Fixture::new().await;
-    let trade = |time| Trade {
-        time: at(time),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = |time| Trade::new(at(time), 1);
     let id = fixture
         .add_trades(
             "A",

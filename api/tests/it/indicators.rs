@@ -395,12 +395,7 @@ async fn the_catalogue_tells_what_can_be_asked_for() {
 
 async fn fixture_of_one_minute() -> Fixture {
     let fixture = Fixture::new().await;
-    let trade = Trade {
-        time: at("2024-01-01T00:00:00Z"),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = Trade::new(at("2024-01-01T00:00:00Z"), 1);
     fixture.add_trades("A", "UTC", &[trade]).await;
     fixture
 }
@@ -413,14 +408,8 @@ async fn faults_of_all_indicators_are_told_and_a_cursor_is_bound_to_them() {
         .get("/v1/candles/DAYS?interval=1d&limit=0&indicators=sma:0,nope,rsi:14,obv:1")
         .await;
     assert_eq!(answer.status, 400);
-    let parameters: Vec<Value> = answer.json()["errors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|fault| fault["parameter"].clone())
-        .collect();
     assert_eq!(
-        parameters,
+        answer.faults(),
         ["limit", "indicators", "indicators", "indicators"]
     );
 

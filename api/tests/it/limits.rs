@@ -20,12 +20,7 @@ async fn the_limits_that_are_told_are_those_that_hold() {
     })
     .await;
     fixture.add_symbol("A", "UTC").await;
-    let old = Trade {
-        time: at("2024-01-01T00:00:00Z"),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let old = Trade::new(at("2024-01-01T00:00:00Z"), 1);
     fixture.add_trades("B", "UTC", &[old]).await;
     // WHEN it is asked for them
     let limits = fixture.json("/v1/limits").await;
@@ -125,11 +120,7 @@ async fn by_default_nothing_caps_spans_and_requests_under_way() {
 async fn one_request_too_many_is_told_to_come_again_and_takes_no_connection() {
     // GIVEN an api that answers one request at a time, and a lock that its answer waits for
     let fixture = Fixture::with(|config| config.limits.max_concurrent = Some(1)).await;
-    let mut lock = fixture.pool.begin().await.unwrap();
-    sqlx::query("lock table symbols in access exclusive mode")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let lock = fixture.lock("symbols").await;
     let router = fixture.router.clone();
     let first =
         tokio::spawn(async move { send(&router, Method::GET, "/v1/symbols", &[]).await.status });
@@ -182,18 +173,9 @@ async fn a_statement_that_times_out_gives_its_connection_back() {
         config.database.statement_timeout = Duration::from_millis(100);
     })
     .await;
-    let trade = Trade {
-        time: at("2024-01-01T00:00:00Z"),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = Trade::new(at("2024-01-01T00:00:00Z"), 1);
     fixture.add_trades("A", "UTC", &[trade]).await;
-    let mut lock = fixture.pool.begin().await.unwrap();
-    sqlx::query("lock table candles_1d in access exclusive mode")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let lock = fixture.lock("candles_1d").await;
     // WHEN more requests than it has sessions run into it, one after another
     for _ in 0..6 {
         let answer = fixture.get("/v1/candles/A?interval=1d").await;
@@ -211,12 +193,7 @@ async fn a_statement_that_times_out_gives_its_connection_back() {
 async fn the_age_of_the_newest_change_is_told_beside_the_answer() {
     // GIVEN a symbol that changed an hour ago, and one that never did
     let fixture = Fixture::new().await;
-    let trade = Trade {
-        time: at("2024-01-01T00:00:00Z"),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = Trade::new(at("2024-01-01T00:00:00Z"), 1);
     fixture.add_trades("A", "UTC", &[trade]).await;
     fixture.add_symbol("NEW", "UTC").await;
     fixture

@@ -159,14 +159,7 @@ async fn faults_of_a_query_for_several_symbols_are_told() {
             continue;
         }
         assert_eq!(answer.status, 400, "{query}: {}", answer.text);
-        let body = answer.json();
-        let told: Vec<&str> = body["errors"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|fault| fault["parameter"].as_str().unwrap())
-            .collect();
-        assert_eq!(told, faults, "{query}");
+        assert_eq!(answer.faults(), faults, "{query}");
     }
     assert_eq!(
         fixture
@@ -222,12 +215,7 @@ async fn several_symbols_have_one_clock() {
     let fixture = Fixture::new().await;
     let now = chrono::Utc::now().timestamp_micros();
     let trades: Vec<Trade> = (0..90)
-        .map(|n| Trade {
-            time: now + (n - 10) * 1_000_000,
-            sequence: n,
-            price: 100,
-            size: 100,
-        })
+        .map(|n| Trade::new(now + (n - 10) * 1_000_000, n))
         .collect();
     for name in ["A", "B"] {
         fixture.add_trades(name, "UTC", &trades).await;

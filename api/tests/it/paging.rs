@@ -98,12 +98,7 @@ async fn following_the_cursor_equals_the_unpaged_answer() {
 async fn a_limit_without_from_gives_the_newest_and_with_from_the_oldest() {
     let fixture = Fixture::new().await;
     let trades: Vec<Trade> = (0..10)
-        .map(|n| Trade {
-            time: at("2024-01-01T00:00:00Z") + n * 60_000_000,
-            sequence: n,
-            price: 100,
-            size: 100,
-        })
+        .map(|n| Trade::new(at("2024-01-01T00:00:00Z") + n * 60_000_000, n))
         .collect();
     fixture.add_trades("A", "UTC", &trades).await;
     for (query, expected) in [
@@ -148,12 +143,7 @@ async fn an_open_candle_comes_only_when_it_is_asked_for() {
     // GIVEN a tick now, one a year ago, and one an hour ahead
     let fixture = Fixture::new().await;
     let now = chrono::Utc::now().timestamp_micros();
-    let trade = |time| Trade {
-        time,
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = |time| Trade::new(time, 1);
     fixture
         .add_trades(
             "A",
@@ -255,12 +245,7 @@ async fn a_cursor_does_not_outlive_the_symbols_zone() {
     // GIVEN cursors of candles and ticks of a symbol, in its own zone and in one that is named
     let fixture = Fixture::new().await;
     let trades: Vec<Trade> = (0..200)
-        .map(|n| Trade {
-            time: at("2024-01-01T00:00:00Z") + n * 3_600_000_000,
-            sequence: n,
-            price: 100,
-            size: 100,
-        })
+        .map(|n| Trade::new(at("2024-01-01T00:00:00Z") + n * 3_600_000_000, n))
         .collect();
     fixture.add_trades("A", "UTC", &trades).await;
     let mut targets = Vec::new();

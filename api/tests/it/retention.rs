@@ -111,12 +111,7 @@ async fn nothing_is_told_that_is_made_in_part_of_what_was_deleted() {
 async fn a_symbol_without_ticks_below_its_floor_loses_nothing() {
     // GIVEN a symbol that began after what others lost
     let fixture = Fixture::new().await;
-    let trade = Trade {
-        time: at("2024-03-05T10:37:00Z"),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = Trade::new(at("2024-03-05T10:37:00Z"), 1);
     fixture.add_trades("A", "America/New_York", &[trade]).await;
     delete(&fixture).await;
     // THEN it has a candle in every grid, also where the bucket begins before
@@ -133,12 +128,7 @@ async fn a_symbol_without_ticks_below_its_floor_loses_nothing() {
 async fn where_nothing_is_left_nothing_is_available() {
     // GIVEN a symbol whose last tick is older than all that is kept
     let fixture = Fixture::new().await;
-    let trade = |time: &str| Trade {
-        time: at(time),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = |time: &str| Trade::new(at(time), 1);
     let old = [trade("2024-01-10T10:00:00Z"), trade("2024-01-20T10:00:00Z")];
     fixture.add_trades("OLD", "UTC", &old).await;
     // AND one that has a tick before and one after

@@ -10,12 +10,7 @@ async fn the_catalogue_is_searched_and_paged() {
     for name in ["SIM.A", "SIM.B", "OTHER", "a\"b", "sim.c"] {
         fixture.add_symbol(name, "UTC").await;
     }
-    let trade = |time| Trade {
-        time: at(time),
-        sequence: 1,
-        price: 100,
-        size: 100,
-    };
+    let trade = |time| Trade::new(at(time), 1);
     let trades = [
         trade("2024-01-01T00:00:00.5Z"),
         trade("2024-01-03T00:00:00Z"),
