@@ -37,6 +37,7 @@ mod rotation;
 mod secrets;
 mod secured;
 mod seed;
+mod stand_in;
 mod start_and_stop;
 mod stream;
 mod tls;

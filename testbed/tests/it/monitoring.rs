@@ -25,6 +25,7 @@ use testbed::{Process, eventually};
 use crate::api::Api;
 use crate::pipeline::{PATIENCE, Pipeline};
 use crate::program::Program;
+use crate::stand_in;
 use crate::worker::Worker;
 
 /// A piece of what must never be the value of a label: it is in a symbol, a path and a request id.
@@ -344,12 +345,10 @@ struct Collector {
 impl Collector {
     async fn start() -> Self {
         let spans = Arc::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new()
             .route("/v1/traces", post(receive))
             .with_state(Arc::clone(&spans));
-        tokio::spawn(axum::serve(listener, router).into_future());
+        let endpoint = stand_in::serve(router).await;
         Self { endpoint, spans }
     }
 

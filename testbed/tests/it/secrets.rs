@@ -1,6 +1,5 @@
 //! Logins come from AWS Secrets Manager; a wrong one is named, asked for gently, and mended without a restart.
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, StatusCode};
@@ -11,6 +10,7 @@ use crate::api::Api;
 use crate::positions::{counts, ticks};
 use crate::program::{log_of, run};
 use crate::secured::{Site, aws, login, servers};
+use crate::stand_in;
 use crate::worker::Worker;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,13 +216,8 @@ async fn pod_identity_agent(token: &'static str) -> String {
         });
         axum::Json(credentials).into_response()
     };
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .unwrap();
-    let url = format!("http://{}/v1/credentials", listener.local_addr().unwrap());
     let router = axum::Router::new().route("/v1/credentials", axum::routing::get(give));
-    tokio::spawn(axum::serve(listener, router).into_future());
-    url
+    format!("{}/v1/credentials", stand_in::serve(router).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,6 @@
 //! Each test has logins of its own, members of the roles that the migrations make, and secrets of its own names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +18,7 @@ use tokio::sync::{OnceCell, watch};
 
 use crate::api::Api;
 use crate::pipeline::{PATIENCE, Pipeline};
+use crate::stand_in;
 use crate::worker::Worker;
 
 /// What the emulation is given as an AWS key: it must not be seen anywhere either.
@@ -198,12 +198,7 @@ impl Door {
                 }
             }
         };
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = axum::Router::new().fallback(pass);
-        tokio::spawn(axum::serve(listener, router).into_future());
+        let url = stand_in::serve(axum::Router::new().fallback(pass)).await;
         Self {
             url,
             asked,
