@@ -21,18 +21,6 @@ use crate::problem::{ApiError, Fault};
 pub(crate) const MAX_TARGET_BYTES: usize = 8 * 1024;
 /// Rows of a page that does not say how many it wants.
 const DEFAULT_ROWS: u32 = 500;
-/// The units of intervals.
-const UNITS: [Unit; 8] = [
-    Unit::Second,
-    Unit::Minute,
-    Unit::Hour,
-    Unit::Day,
-    Unit::Week,
-    Unit::Month,
-    Unit::Quarter,
-    Unit::Year,
-];
-
 /// What one request may ask for. `None`: no cap.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Limits {
@@ -81,7 +69,7 @@ impl Limits {
             max_symbols: config.limits.max_symbols,
             max_indicators: indicators::MAX_ASKED,
             max_indicator_period: indicators::MAX_PERIOD,
-            max_interval_counts: UNITS
+            max_interval_counts: Unit::ALL
                 .into_iter()
                 .map(|unit| (unit.letter().to_string(), unit.max_count()))
                 .collect(),
@@ -141,18 +129,15 @@ impl Limits {
 
 /// The shortest that a candle lasts, in milliseconds; a day is told as 24 hours.
 fn shortest_ms(interval: Interval) -> u64 {
-    const DAY: u64 = 86_400;
-    let unit = match interval.unit() {
-        Unit::Second => 1,
-        Unit::Minute => 60,
-        Unit::Hour => 3_600,
-        Unit::Day => DAY,
+    const DAY: u32 = 86_400;
+    let seconds = match interval.unit() {
         Unit::Week => 7 * DAY,
         Unit::Month => 28 * DAY,
         Unit::Quarter => 90 * DAY,
         Unit::Year => 365 * DAY,
+        unit => unit.seconds().unwrap_or(DAY),
     };
-    u64::from(interval.count()) * unit * 1_000
+    u64::from(interval.count()) * u64::from(seconds) * 1_000
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -29,6 +29,18 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// All of them, the shortest first.
+    pub const ALL: [Self; 8] = [
+        Self::Second,
+        Self::Minute,
+        Self::Hour,
+        Self::Day,
+        Self::Week,
+        Self::Month,
+        Self::Quarter,
+        Self::Year,
+    ];
+
     /// The letter of the grammar.
     #[must_use]
     pub const fn letter(self) -> char {
@@ -69,18 +81,8 @@ impl Unit {
         }
     }
 
-    const fn of_letter(letter: char) -> Option<Self> {
-        Some(match letter {
-            's' => Self::Second,
-            'm' => Self::Minute,
-            'h' => Self::Hour,
-            'd' => Self::Day,
-            'w' => Self::Week,
-            'M' => Self::Month,
-            'q' => Self::Quarter,
-            'y' => Self::Year,
-            _ => return None,
-        })
+    fn of_letter(letter: char) -> Option<Self> {
+        Self::ALL.into_iter().find(|unit| unit.letter() == letter)
     }
 
     /// The unit that a word of another API, or the wrong case, most likely means.
