@@ -49,8 +49,7 @@ pub async fn ticks(
     cutoff: DateTime<Utc>,
     dry_run: bool,
 ) -> sqlx::Result<Deleted> {
-    let zone = zone_of(&symbol.symbol, &symbol.timezone)
-        .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let zone = zone_of(&symbol.symbol, &symbol.timezone)?;
     let day = day_at_or_before(cutoff.timestamp_micros(), zone).map(timestamp);
     let Some(floor) = day.max(symbol.floor_time) else {
         return Ok(Deleted::default());
@@ -96,8 +95,7 @@ pub async fn candles(
     dry_run: bool,
 ) -> sqlx::Result<Deleted> {
     assert!(level != Level::Day, "days stay");
-    let zone = zone_of(&symbol.symbol, &symbol.timezone)
-        .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let zone = zone_of(&symbol.symbol, &symbol.timezone)?;
     let Some(floor) = symbol.floor_time else {
         return Ok(Deleted::default());
     };

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use common::calendar::zone_of;
 use common::tick::{EventTime, Symbol, TickKey};
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::Damaged;
 use crate::fold::Level;
@@ -267,10 +267,7 @@ pub async fn set_zone(db: &mut PgConnection, id: i32, zone: Tz) -> sqlx::Result<
 /// # Errors
 /// When the database fails.
 pub async fn raise_floor(db: &mut PgConnection, id: i32, floor: DateTime<Utc>) -> sqlx::Result<()> {
-    let raise = "update symbols set floor_time = $2, version = version + 1, changed_at = clock_timestamp() \
-         where id = $1 and (floor_time is null or floor_time < $2)";
-    sqlx::query(raise).bind(id).bind(floor).execute(db).await?;
-    Ok(())
+    raise_time(db, id, "floor_time", floor).await
 }
 
 /// Says from when on a locked symbol keeps its candles of `level`, and raises its version; what says later stays. Days
@@ -284,18 +281,29 @@ pub async fn raise_kept(
     level: Level,
     from: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let raise = match level {
-        Level::Minute => {
-            "update symbols set minutes_from = $2, version = version + 1, changed_at = clock_timestamp() \
-             where id = $1 and (minutes_from is null or minutes_from < $2)"
-        }
-        Level::Hour => {
-            "update symbols set hours_from = $2, version = version + 1, changed_at = clock_timestamp() \
-             where id = $1 and (hours_from is null or hours_from < $2)"
-        }
-        Level::Day => return Ok(()),
-    };
-    sqlx::query(raise).bind(id).bind(from).execute(db).await?;
+    match level {
+        Level::Minute => raise_time(db, id, "minutes_from", from).await,
+        Level::Hour => raise_time(db, id, "hours_from", from).await,
+        Level::Day => Ok(()),
+    }
+}
+
+/// Sets a column of a locked symbol to a later time, and raises its version with it; one that is later stays.
+async fn raise_time(
+    db: &mut PgConnection,
+    id: i32,
+    column: &'static str,
+    time: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let raise = format!(
+        "update symbols set {column} = $2, version = version + 1, changed_at = clock_timestamp() \
+         where id = $1 and ({column} is null or {column} < $2)"
+    );
+    sqlx::query(AssertSqlSafe(raise))
+        .bind(id)
+        .bind(time)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
