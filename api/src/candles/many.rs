@@ -3,6 +3,8 @@
 //! Under each symbol stands what `/v1/candles/{symbol}` answers to the other parameters, but for the number of rows where
 //! no limit is asked for. A symbol pages by its own cursor, at its own path.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
@@ -33,12 +35,13 @@ pub(crate) async fn get(
     let mut snapshot = app.store.snapshot().await?;
     let names: Vec<&str> = queries.iter().map(Query::symbol).collect();
     let found = snapshot.symbols(&names).await?;
+    let by_name: BTreeMap<&str, &Symbol> = found
+        .iter()
+        .map(|symbol| (symbol.name.as_str(), symbol))
+        .collect();
     let asked: Vec<(&Query, Option<&Symbol>)> = queries
         .iter()
-        .map(|query| {
-            let named = |symbol: &&Symbol| symbol.name == query.symbol();
-            (query, found.iter().find(named))
-        })
+        .map(|query| (query, by_name.get(query.symbol()).copied()))
         .collect();
     let mut frames = Vec::with_capacity(asked.len());
     for (query, symbol) in &asked {
