@@ -3,34 +3,28 @@
 //! Every session has the same settings, whatever the server's defaults: schema `market_data`, zone
 //! UTC, bounded statements.
 
+mod login;
+mod migrate;
+
 use std::borrow::Cow;
-use std::fmt;
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
-use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Postgres, Transaction};
 use tokio::time::Instant;
-use tracing::{info, warn};
 
+pub use self::migrate::{MigrateError, migrate};
+
+use self::login::SecretLogin;
 use crate::calendar::UnknownZone;
 use crate::config::DatabaseConfig;
-use crate::lock::lock;
-use crate::secrets::{Login, Secret, SecretError};
 
 /// The schema of all objects.
 pub const SCHEMA: &str = "market_data";
-
-/// Longest time between two askings for a secret, while its login is of no use.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// Options of a session named `application`, as `pg_stat_activity` shows it. The login of a secret is
 /// not in them yet.
@@ -186,7 +180,7 @@ impl Database {
         };
         let deadline = Instant::now() + self.patience;
         loop {
-            let version = login.version.load(Ordering::Acquire);
+            let version = login.version();
             if version > 0 {
                 match attempt(pool.clone()).await {
                     Err(error) if is_refused_login(&error) => login.refused(version, &error),
@@ -250,156 +244,6 @@ pub fn is_ended_session(error: &sqlx::Error) -> bool {
     sqlstate(error).is_some_and(|code| code == "57P01")
 }
 
-/// The login in use, and when the secret may be asked again.
-struct SecretLogin {
-    secret: Secret,
-    session: PgConnectOptions,
-    /// Raised with each login that differs from the one before; 0: none yet.
-    version: AtomicU64,
-    state: Mutex<LoginState>,
-    /// The asking under way, or the last one.
-    asking: Mutex<Option<Shared<BoxFuture<'static, ()>>>>,
-}
-
-impl fmt::Debug for SecretLogin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretLogin({})", self.secret.name())
-    }
-}
-
-#[derive(Default)]
-struct LoginState {
-    login: Option<Login>,
-    /// Why the secret cannot be read.
-    unreadable: Option<String>,
-    /// Why the database refuses the login.
-    refused: Option<String>,
-    /// Askings in a row that brought nothing new.
-    in_vain: u32,
-    not_before: Option<Instant>,
-}
-
-impl LoginState {
-    /// The next asking waits longer than this one did: 0.2 s to 30 s.
-    fn put_off(&mut self) {
-        let wait = Duration::from_millis(200).saturating_mul(1 << self.in_vain.min(8));
-        self.in_vain += 1;
-        self.not_before = Some(Instant::now() + wait.min(LONGEST_WAIT));
-    }
-}
-
-impl SecretLogin {
-    fn new(secret: &str, session: PgConnectOptions) -> Self {
-        Self {
-            secret: Secret::new(secret),
-            session,
-            version: AtomicU64::new(0),
-            state: Mutex::default(),
-            asking: Mutex::default(),
-        }
-    }
-
-    /// Notes that the database takes the login, which it may have refused for a while.
-    fn accepted(&self) {
-        lock(&self.state).refused = None;
-    }
-
-    /// Notes that the database refuses the login of that version.
-    fn refused(&self, version: u64, error: &sqlx::Error) {
-        let mut state = lock(&self.state);
-        if self.version.load(Ordering::Acquire) == version {
-            state.refused = Some(format!(
-                "the database refuses the login of secret {}: {}",
-                self.secret.name(),
-                explain(error)
-            ));
-        }
-    }
-
-    /// Why there is no login that works.
-    fn trouble(&self) -> Option<String> {
-        let state = lock(&self.state);
-        let reasons: Vec<&str> = [&state.refused, &state.unreadable]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        if !reasons.is_empty() {
-            return Some(reasons.join("; "));
-        }
-        let unasked = || format!("no answer yet about secret {}", self.secret.name());
-        state.login.is_none().then(unasked)
-    }
-
-    /// Waits until the secret was read again after `version`; `pools` connect with it.
-    async fn renewed(self: &Arc<Self>, pools: [&PgPool; 2], version: u64) {
-        let asking = {
-            let mut asking = lock(&self.asking);
-            if self.version.load(Ordering::Acquire) != version {
-                return;
-            }
-            if let Some(asking) = asking.as_ref().filter(|asking| asking.peek().is_none()) {
-                asking.clone()
-            } else {
-                // A task of its own: whoever began it may give up, and leaves it to the others.
-                let (login, pools) = (self.clone(), pools.map(Clone::clone));
-                let task = tokio::spawn(async move { login.renew(&pools).await });
-                asking.insert(task.map(drop).boxed().shared()).clone()
-            }
-        };
-        asking.await;
-    }
-
-    /// Reads the secret, when it is time to.
-    async fn renew(&self, pools: &[PgPool]) {
-        let time = lock(&self.state).not_before;
-        if let Some(time) = time {
-            if time.elapsed() > LONGEST_WAIT {
-                // The trouble of then is over.
-                lock(&self.state).in_vain = 0;
-            }
-            tokio::time::sleep_until(time).await;
-        }
-        let secret = self.secret.name();
-        let answer = self.secret.login().await;
-        let mut state = lock(&self.state);
-        match answer {
-            Err(error) => {
-                warn!(%error, "cannot read the database login");
-                state.unreadable = Some(error.to_string());
-                state.put_off();
-            }
-            Ok(login) if state.login.as_ref() == Some(&login) => {
-                let username = login.username();
-                warn!(
-                    secret,
-                    username, "the database refuses the login of the secret"
-                );
-                state.unreadable = None;
-                state.put_off();
-            }
-            Ok(login) => {
-                let username = login.username();
-                info!(secret, username, "read the database login");
-                for pool in pools {
-                    pool.set_connect_options(with_login(self.session.clone(), &login));
-                }
-                *state = LoginState {
-                    login: Some(login),
-                    ..LoginState::default()
-                };
-                self.version.fetch_add(1, Ordering::AcqRel);
-            }
-        }
-    }
-}
-
-fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
-    options
-        .username(login.username())
-        .password(login.expose_password())
-}
-
 /// The SQLSTATE of a failure, where the server gave one.
 #[must_use]
 pub fn sqlstate(error: &sqlx::Error) -> Option<Cow<'_, str>> {
@@ -425,81 +269,4 @@ pub fn explain(error: &sqlx::Error) -> String {
         _ => "",
     };
     format!("{} (SQLSTATE {code}){hint}", database.message())
-}
-
-/// Why the schema could not be brought up to date.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MigrateError {
-    /// The database refused or is away.
-    #[error("cannot migrate: {}", explain(.0))]
-    Database(#[from] sqlx::Error),
-    /// The login cannot be had.
-    #[error("cannot migrate: {0}")]
-    Secret(#[from] SecretError),
-    /// A migration failed or was edited after it ran.
-    #[error("cannot migrate: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
-}
-
-/// Brings the schema up to date; returns the versions applied by this call. Safe to run from several
-/// places at once: one at a time, the others find nothing to do.
-///
-/// # Errors
-/// When the database is away, refuses, or holds a migration that this binary does not know.
-pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<i64>, MigrateError> {
-    let mut options = options(config, "migrate")?.options([
-        ("statement_timeout", "0"),
-        // "already exists" is no news.
-        ("client_min_messages", "warning"),
-    ]);
-    if !config.secret.is_empty() {
-        options = with_login(options, &Secret::new(&config.secret).login().await?);
-    }
-    let mut connection = options.connect().await?;
-    // `create schema if not exists` may still collide with itself, so the lock comes before it.
-    sqlx::query("select pg_advisory_lock(hashtext('market_data.migrate'))")
-        .execute(&mut connection)
-        .await?;
-    sqlx::query("create schema if not exists market_data")
-        .execute(&mut connection)
-        .await?;
-    let before = applied(&mut connection).await?;
-    MIGRATIONS.run(&mut connection).await?;
-    let after = applied(&mut connection).await?;
-    // The lock ends with the session.
-    sqlx::Connection::close(connection).await?;
-    Ok(after
-        .into_iter()
-        .filter(|version| !before.contains(version))
-        .collect())
-}
-
-async fn applied(connection: &mut sqlx::PgConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let exists: bool =
-        sqlx::query_scalar("select to_regclass('market_data._sqlx_migrations') is not null")
-            .fetch_one(&mut *connection)
-            .await?;
-    if !exists {
-        return Ok(Vec::new());
-    }
-    sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
-        .fetch_all(connection)
-        .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_is_no_trouble_once_the_login_is_taken_again() {
-        // GIVEN a login that the database refuses
-        let login = SecretLogin::new("db", PgConnectOptions::new());
-        lock(&login.state).refused = Some("the database refuses the login".into());
-        assert!(login.trouble().is_some_and(|why| why.contains("refuses")));
-        // WHEN a session begins with it THEN nothing is said of that any more
-        login.accepted();
-        assert!(!login.trouble().is_some_and(|why| why.contains("refuses")));
-    }
 }

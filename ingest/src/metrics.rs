@@ -1,18 +1,21 @@
 //! What `ingest` counts. Names have base units; labels are closed sets, or what is configured.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+mod pending;
+mod positions;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::lock::lock;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, exponential_buckets,
 };
 
-use crate::batch::{Batch, TopicPartition};
+pub use self::pending::{Pending, Storing};
+pub use self::positions::Positions;
+
+use self::pending::{seconds, timestamps};
+use crate::batch::Batch;
 use crate::dead_letter::Reason;
 use crate::store::marks;
 
@@ -236,22 +239,6 @@ impl Metrics {
     }
 }
 
-/// The Kafka timestamps of a batch's messages, in milliseconds.
-fn timestamps(batch: &Batch) -> impl Iterator<Item = i64> {
-    let records = batch.records.iter().map(|record| record.source);
-    let letters = batch.letters.iter().map(|letter| letter.source);
-    records.chain(letters).filter_map(|source| source.timestamp)
-}
-
-fn seconds(milliseconds: i64) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "milliseconds below 2^52 are exact"
-    )]
-    let milliseconds = milliseconds as f64;
-    milliseconds / 1000.0
-}
-
 /// Why an attempt is repeated, by SQLSTATE class where the server gave one; one of [`CAUSES`].
 #[must_use]
 pub fn cause(error: &sqlx::Error) -> &'static str {
@@ -273,116 +260,6 @@ pub fn cause(error: &sqlx::Error) -> &'static str {
             "resources"
         }
         _ => "other",
-    }
-}
-
-/// The oldest message of the batch that is being stored; its age is told when it is asked for, so
-/// that it grows while the database is away.
-#[derive(Debug, Clone)]
-pub struct Pending {
-    /// Milliseconds since 1970; `i64::MAX`: nothing is being stored.
-    oldest: Arc<AtomicI64>,
-    delay: Gauge,
-}
-
-impl Pending {
-    fn new() -> prometheus::Result<Self> {
-        Ok(Self {
-            oldest: Arc::new(AtomicI64::new(i64::MAX)),
-            delay: Gauge::new(
-                "ingest_delay_seconds",
-                "Age of the oldest message of the batch being stored, by its Kafka timestamp; 0 between batches",
-            )?,
-        })
-    }
-
-    /// A batch is being stored until what is returned is dropped.
-    #[must_use]
-    pub fn storing(&self, batch: &Batch) -> Storing {
-        let oldest = timestamps(batch).min().unwrap_or(i64::MAX);
-        self.oldest.store(oldest, Ordering::Relaxed);
-        Storing(self.oldest.clone())
-    }
-}
-
-/// See [`Pending::storing`].
-#[derive(Debug)]
-pub struct Storing(Arc<AtomicI64>);
-
-impl Drop for Storing {
-    fn drop(&mut self) {
-        self.0.store(i64::MAX, Ordering::Relaxed);
-    }
-}
-
-impl Collector for Pending {
-    fn desc(&self) -> Vec<&Desc> {
-        self.delay.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs_f64();
-        let oldest = self.oldest.load(Ordering::Relaxed);
-        self.delay.set((now - seconds(oldest)).max(0.0));
-        self.delay.collect()
-    }
-}
-
-type Position = (TopicPartition, i64, Option<i64>);
-
-/// The partitions of this worker, each with its next offset and its end in Kafka.
-#[derive(Debug, Clone)]
-pub struct Positions {
-    shown: Arc<Mutex<Vec<Position>>>,
-    position: IntGaugeVec,
-    end: IntGaugeVec,
-}
-
-impl Positions {
-    fn new() -> prometheus::Result<Self> {
-        let of_partition =
-            |name, help| IntGaugeVec::new(Opts::new(name, help), &["topic", "partition"]);
-        Ok(Self {
-            shown: Arc::default(),
-            position: of_partition(
-                "ingest_partition_position",
-                "The next offset that this worker takes from a partition of its own",
-            )?,
-            end: of_partition(
-                "ingest_partition_end",
-                "The offset after the last message of a partition of this worker",
-            )?,
-        })
-    }
-
-    /// Replaces all that is shown.
-    pub fn show(&self, positions: impl Iterator<Item = Position>) {
-        *lock(&self.shown) = positions.collect();
-    }
-}
-
-impl Collector for Positions {
-    fn desc(&self) -> Vec<&Desc> {
-        [self.position.desc(), self.end.desc()].concat()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        // Partitions that went to another worker must go. The lock keeps a second scrape out.
-        let shown = lock(&self.shown);
-        self.position.reset();
-        self.end.reset();
-        for (partition, next, end) in shown.iter() {
-            let number = partition.partition.to_string();
-            let labels = [&*partition.topic, &*number];
-            self.position.with_label_values(&labels).set(*next);
-            if let Some(end) = end {
-                self.end.with_label_values(&labels).set(*end);
-            }
-        }
-        [self.position.collect(), self.end.collect()].concat()
     }
 }
 
@@ -428,28 +305,6 @@ impl Make {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pending_batch_grows_old_until_it_is_stored() {
-        // GIVEN a batch whose oldest message is a minute old
-        let metrics = Metrics::new().unwrap();
-        let delay = || {
-            metrics.pending.collect()[0].get_metric()[0]
-                .get_gauge()
-                .get_value()
-        };
-        let minute_ago = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_millis();
-        let minute_ago = i64::try_from(minute_ago).unwrap() - 60_000;
-        metrics.pending.oldest.store(minute_ago, Ordering::Relaxed);
-
-        // THEN its age shows until it is stored
-        assert!((60.0..70.0).contains(&delay()), "{}", delay());
-        drop(Storing(metrics.pending.oldest.clone()));
-        assert!(delay().abs() < f64::EPSILON);
-    }
 
     #[test]
     fn errors_without_a_sqlstate_have_a_cause() {

@@ -13,7 +13,7 @@ use common::tick::EventTime;
 use crate::fold::{Buckets, HOUR, Level};
 use crate::recompute;
 use crate::store::candles::{self, Write};
-use crate::store::{self, hours, marks, symbols, views};
+use crate::store::{self, days, hours, marks, symbols, views};
 use crate::verify::Wrong;
 
 /// Buckets that one transaction is about.
@@ -75,7 +75,7 @@ async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx:
             });
         }
         let written_level = candles::write(&mut tx, level, &writes).await;
-        written_level.map_err(|error| candles::moved_day(error, &locked))?;
+        written_level.map_err(|error| days::moved_day(error, &locked))?;
         written += writes.len() as u64;
         for write in &writes {
             let (start, end) = (write.bucket.start, write.bucket.end);

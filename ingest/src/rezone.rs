@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use crate::fold::{Buckets, Level};
 use crate::recompute;
 use crate::store::candles::{self, Write};
-use crate::store::{self, hours, marks, symbols};
+use crate::store::{self, days, hours, marks, symbols};
 
 /// Days written by one statement.
 const DAYS_A_STEP: usize = 500;
@@ -99,9 +99,9 @@ async fn rebuild(
     zone: Tz,
 ) -> Result<(usize, usize), RezoneError> {
     symbols::set_zone(tx, id, zone).await?;
-    let before: BTreeMap<NaiveDate, (i64, i64)> = candles::days(tx, id).await?;
+    let before: BTreeMap<NaiveDate, (i64, i64)> = days::read(tx, id).await?;
     marks::write_all(tx, id).await?;
-    candles::delete_days(tx, id).await?;
+    days::delete(tx, id).await?;
 
     let buckets = Buckets::new(zone);
     let mut starts = BTreeSet::new();
@@ -141,7 +141,7 @@ async fn rebuild(
             after: trades,
         });
     }
-    candles::raise_days(tx, id, &before).await?;
+    days::raise(tx, id, &before).await?;
     marks::write_all(tx, id).await?;
     hours::write_all(tx, id).await?;
     Ok((before.len(), days))

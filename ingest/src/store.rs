@@ -7,6 +7,7 @@
 pub mod block;
 pub mod blocks;
 pub mod candles;
+pub mod days;
 pub mod hours;
 pub mod letters;
 pub mod marks;

@@ -1,3 +1,5 @@
+//! The bytes of each form.
+
 use super::*;
 
 use arrow_array::cast::AsArray as _;
