@@ -23,6 +23,8 @@ use crate::transaction::{Known, Outcome, TransactionError, store};
 
 /// How long it may take to look for frozen sessions, and to end them.
 const END_FROZEN: Duration = Duration::from_secs(30);
+/// The log tells of dead letters no more often: a topic of garbage has thousands a second.
+const LETTERS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub struct Writer {
     known: Known,
     breaker: Breaker,
     poison: PoisonConfig,
+    letters: LettersTold,
     metrics: Metrics,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -68,6 +71,7 @@ impl Writer {
             known: Known::default(),
             breaker: Breaker::new(poison),
             poison,
+            letters: LettersTold::default(),
             metrics,
             health,
             stop,
@@ -260,6 +264,15 @@ impl Writer {
         count("correction", outcome.corrections);
         count("cancel_first", outcome.cancels_first);
         count("tombstone", batch.tombstones);
+        let letters = outcome.letters.values().sum();
+        if let Some(letters) = self.letters.due(Instant::now(), letters) {
+            let reasons: Vec<&str> = outcome.letters.keys().copied().collect();
+            let such_as = example(batch).unwrap_or_else(|| reasons.join(", "));
+            warn!(
+                letters,
+                such_as, "messages became dead letters: see `ingest dead-letters list`"
+            );
+        }
         for (reason, number) in &outcome.letters {
             self.metrics
                 .dead_letters
@@ -267,6 +280,28 @@ impl Writer {
                 .inc_by(*number);
             count("dead_letter", *number);
         }
+    }
+}
+
+/// How many dead letters the log does not tell of yet.
+#[derive(Debug, Default)]
+struct LettersTold {
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl LettersTold {
+    /// What is to be told now, with `more` of them.
+    fn due(&mut self, now: Instant, more: u64) -> Option<u64> {
+        self.untold += more;
+        let quiet = self
+            .told
+            .is_none_or(|told| now.duration_since(told) >= LETTERS_TOLD_EVERY);
+        if more == 0 || !quiet {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -294,4 +329,19 @@ fn jitter() -> f64 {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |now| now.subsec_nanos());
     f64::from(nanos % 1000) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_of_all_dead_letters_but_not_of_each() {
+        let mut letters = LettersTold::default();
+        let begin = Instant::now();
+        let told: Vec<Option<u64>> = [(0, 0), (1, 3), (2, 4), (9, 5), (12, 0), (13, 2), (14, 1)]
+            .map(|(second, more)| letters.due(begin + Duration::from_secs(second), more))
+            .into();
+        assert_eq!(told, [None, Some(3), None, None, None, Some(11), None]);
+    }
 }
