@@ -84,8 +84,11 @@ pub struct Reading {
 /// What `testbed publish` is told.
 #[derive(Debug, Clone, Args)]
 pub struct Publish {
-    /// Daily bars (symbol,date,open,high,low,close,volume) or ticks (`event_time`,price,size or with symbol and sequence; the
-    /// first column may be called `timestamp`).
+    /// Daily bars (symbol,date,open,high,low,close,volume) or ticks (`event_time`,price,size or with symbol and sequence).
+    ///
+    /// An event time is RFC 3339 or microseconds since 1970, and its column may be called `timestamp`. Ticks without a
+    /// sequence are numbered as they stand in the file, each symbol's from 1. A file is read to its end before anything is
+    /// sent; what comes through a pipe is sent as it is read.
     pub file: PathBuf,
     /// Where messages go.
     #[command(flatten)]
@@ -122,12 +125,24 @@ pub fn ticks(
     )))
 }
 
+/// Reads a file to its end, so that a bad line is told before anything is sent. What lies in `/dev` can be read once only.
+fn check(file: &Path, reading: &Reading) -> Result<()> {
+    if file.is_file() && !file.starts_with("/dev") {
+        for tick in ticks(file, reading)? {
+            tick.context("nothing was sent")?;
+        }
+    }
+    Ok(())
+}
+
 /// Publishes a file and waits until the brokers have confirmed all of it; prints count and rate.
 ///
 /// # Errors
 ///
 /// When the file has a bad line, or the brokers do not take a message.
 pub async fn publish(options: &Publish) -> Result<Delivered> {
+    let (file, reading) = (options.file.clone(), options.reading.clone());
+    tokio::task::spawn_blocking(move || check(&file, &reading)).await??;
     let encoding = options.target.encoding().await?;
     let all = ticks(&options.file, &options.reading)?;
     let (brokers, topic) = (options.target.brokers.clone(), options.target.topic.clone());
@@ -172,4 +187,37 @@ fn send_all(
 #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
 fn rate(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds.max(1e-3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bad_line_is_told_before_anything_is_sent() {
+        // GIVEN a file whose last line is bad, and no broker
+        let name = format!("testbed-publish-{}.csv", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, "event_time,price,size\n1,1,1\n2,one,1\n").unwrap();
+        let options = Publish {
+            file: file.clone(),
+            target: Target {
+                brokers: "127.0.0.1:1".into(),
+                topic: "ticks".into(),
+                format: Format::Json,
+                schema_registry: None,
+            },
+            reading: Reading {
+                symbol: Some("A".into()),
+                ..Reading::default()
+            },
+        };
+        // WHEN it is published THEN the line is told, not the broker
+        let error = format!("{:#}", publish(&options).await.unwrap_err());
+        std::fs::remove_file(file).unwrap();
+        assert!(
+            error.contains("nothing was sent") && error.contains(".csv:3"),
+            "{error}"
+        );
+    }
 }

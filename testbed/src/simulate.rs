@@ -80,7 +80,7 @@ impl Market {
         let share = |number: f64| (0.0..=1.0).contains(&number);
         ensure!(
             (0.0..=MAX_RATE).contains(&self.rate),
-            "a rate of {} ticks a second cannot be simulated: give 0 to {MAX_RATE}",
+            "a rate of {} ticks a second cannot be simulated: give 0 to {MAX_RATE} (--rate or SIMULATE_RATE)",
             self.rate
         );
         ensure!(

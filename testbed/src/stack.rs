@@ -17,7 +17,7 @@ use clap::{Args, value_parser};
 
 use crate::publisher::{Encoding, Publisher};
 use crate::simulate::{Market, Running};
-use crate::{ports, signals};
+use crate::{ports, signals, workspace};
 use claim::Claim;
 use parts::{Broker, Database, Programs};
 
@@ -151,14 +151,28 @@ Open {base}/v1/symbols   answered by {answers}
   database  {}
   broker    {}   topic {}
   logs      {}
+  commands  {} dead-letters list
 
 Ctrl-C stops everything; the data stays.",
             self.programs.admin_urls().join("  "),
             self.database.shown_url(),
             self.broker.address,
             self.broker.topic,
-            options.data.join("log").display()
+            options.data.join("log").display(),
+            self.command()
         ));
+    }
+
+    /// How an operator's command is begun, in a shell.
+    fn command(&self) -> String {
+        let ingest =
+            workspace::binary("ingest").map_or("ingest".into(), |path| path.display().to_string());
+        format!(
+            "FDA_DATABASE__URL={} FDA_KAFKA__BROKERS={} FDA_KAFKA__TOPIC={} {ingest}",
+            self.database.shell_url(),
+            self.broker.address,
+            self.broker.topic
+        )
     }
 
     async fn watch(&mut self) -> Result<()> {
