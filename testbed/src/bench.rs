@@ -1,12 +1,14 @@
 //! `testbed bench`: one worker drains a filled topic; a bare COPY of the same ticks runs beside it.
 //!
 //! Both write to the same durable server, one after the other, and both are timed from the first
-//! commit at or above 10 % to the last. Then the same worker follows a live feed. What is printed is
-//! what was measured in this run.
+//! commit at or above 10 % to the last. Then the same worker follows a live feed, and at last the API is
+//! read beside a prepared SELECT. What is printed is what was measured in this run.
 
 mod copy;
 mod feed;
+mod figures;
 mod live;
+mod read;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ use crate::publisher::{Encoding, Publisher};
 use crate::{Kafka, Postgres, eventually, ports, postgres, workspace};
 
 use self::feed::Feed;
+use self::figures::Figures;
 
 /// What `testbed bench` is told.
 #[derive(Debug, Clone, Args)]
@@ -154,7 +157,12 @@ pub async fn bench(options: &Bench) -> Result<()> {
 
     println!("live feed of {} ticks/s", options.live_rate);
     let live = live::run(&publisher, &mut db, &admin, options).await?;
-    let total = total + u64::from(options.live_ticks());
+    let total = total + u64::from(options.live_ticks()) + read::prepare(&publisher).await?;
+    let all = async || match stored(&mut db).await? {
+        stored if stored < total => Err(anyhow::anyhow!("{stored} of {total} are")),
+        _ => Ok(()),
+    };
+    eventually("all ticks are stored", Duration::from_mins(1), all).await?;
     worker.stop(Duration::from_secs(10));
     let stored: i64 =
         sqlx::query_scalar("select coalesce(sum(count), 0)::bigint from market_data.tick_blocks")
@@ -163,89 +171,18 @@ pub async fn bench(options: &Bench) -> Result<()> {
     if u64::try_from(stored) != Ok(total) {
         bail!("{stored} ticks are stored, {total} were published");
     }
-    print(
-        options,
-        &Figures {
-            copies,
-            drained,
-            peak,
-            before_merge,
-            merged,
-            live,
-        },
-    );
-    Ok(())
-}
-
-/// What was measured; sizes in bytes, the peak in KiB.
-struct Figures {
-    copies: copy::Copies,
-    drained: Rate,
-    peak: i64,
-    before_merge: i64,
-    merged: i64,
-    live: live::Live,
-}
-
-fn print(options: &Bench, figures: &Figures) {
-    let Figures {
+    println!("reading");
+    let figures = Figures {
         copies,
         drained,
+        peak,
+        before_merge,
+        merged,
         live,
-        ..
-    } = figures;
-    println!();
-    println!(
-        "worker, Kafka to committed candles   {:>9.0} ticks/s",
-        drained.a_second()
-    );
-    println!(
-        "bare COPY, each chunk sorted by key  {:>9.0} rows/s   ratio {:.2}",
-        copies.by_chunk.a_second(),
-        drained.a_second() / copies.by_chunk.a_second()
-    );
-    println!(
-        "bare COPY, all rows sorted by key    {:>9.0} rows/s   ratio {:.2}",
-        copies.sorted.a_second(),
-        drained.a_second() / copies.sorted.a_second()
-    );
-    println!(
-        "worker's peak memory                 {:>9.1} MB",
-        f64_of(figures.peak) * 1024.0 / 1e6
-    );
-    println!(
-        "stored, index included, as drained   {:>9.1} bytes/tick",
-        f64_of(figures.before_merge) / f64::from(options.ticks)
-    );
-    println!(
-        "stored, merged and vacuumed          {:>9.1} bytes/tick",
-        f64_of(figures.merged) / f64::from(options.ticks)
-    );
-    println!(
-        "a row a tick                         {:>9.1} bytes/tick",
-        f64_of(copies.bytes) / f64::from(options.ticks)
-    );
-    println!(
-        "live, from send to commit            {:>9.1} ms (median), {:.1} ms (99 of 100), at {:.0} ticks/s",
-        milliseconds(live.wait(50)),
-        milliseconds(live.wait(99)),
-        live.rate
-    );
-    println!(
-        "live, a batch                        {:>9.1} ms, {:.0} ticks, {:.0} bytes of WAL a tick",
-        milliseconds(live.batch),
-        live.ticks_a_batch,
-        live.wal_bytes_a_tick
-    );
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-#[allow(clippy::cast_precision_loss, reason = "sizes far below 2^53")]
-fn f64_of(number: i64) -> f64 {
-    number as f64
+        reads: read::run(&server).await?,
+    };
+    figures.print(options);
+    Ok(())
 }
 
 async fn start_server() -> Result<Postgres> {
