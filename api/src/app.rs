@@ -26,7 +26,7 @@ use crate::problem::ApiError;
 use crate::store::Store;
 use crate::{
     caching, candles, cors, guard, healthcheck, indicators, latest, limits, observe, openapi,
-    symbols, ticks, time_series,
+    symbols, ticks, time_series, unread,
 };
 
 /// What is shorter does not shrink by as much as the headers grow.
@@ -46,6 +46,8 @@ pub struct App {
     pub(crate) correction_horizon: Duration,
     /// One for each export that may be under way.
     pub(crate) exports: Arc<Semaphore>,
+    /// One for each piece of memory that answers may fill which their clients have not taken yet.
+    pub(crate) unread: Arc<Semaphore>,
 }
 
 /// How often a statement looks whether its client is still there.
@@ -116,6 +118,7 @@ impl App {
         let turns = config.limits.max_concurrent;
         let limits = Limits::of(config, statement_timeout);
         let exports = Arc::new(Semaphore::new(limits.max_exports as usize));
+        let unread = config.http.unread_mib as usize * 1_024 * 1_024 / unread::PIECE;
         let operations = routes().map(|(path, _, operation)| (path, operation(&limits)));
         let document = openapi::document(operations).to_json()?;
         Ok(Self {
@@ -127,6 +130,7 @@ impl App {
             cors: cors::layer(&config.http.cors_origins).map_err(StartError::Cors)?,
             correction_horizon: config.http.correction_horizon,
             exports,
+            unread: Arc::new(Semaphore::new(unread)),
         })
     }
 
@@ -146,6 +150,7 @@ impl App {
     fn around(&self, routes: Router<Self>) -> Router {
         let routes = routes
             .layer(CatchPanicLayer::new())
+            .layer(middleware::from_fn_with_state(self.clone(), unread::bound))
             .layer(compression())
             .layer(middleware::map_response(caching::name_coding))
             .layer(middleware::from_fn_with_state(self.clone(), guard::guard));

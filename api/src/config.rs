@@ -76,6 +76,9 @@ pub struct HttpConfig {
     /// How long a client may leave an answer unread, or take less than 8 KiB a second of it, such as `30s`.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
+    /// Memory for answers that clients have not taken yet, in MiB, 1 to 1048576; further ones are 503. An answer below
+    /// 16 KiB does not count, an export has a page of its own.
+    pub unread_mib: u32,
     /// Origins whose pages may read answers in a browser (CORS), `https://a.example,https://b.example`,
     /// or `*` for all; empty: none but the own one.
     pub cors_origins: String,
@@ -91,6 +94,7 @@ impl Default for HttpConfig {
             max_connections: 1_000,
             header_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
+            unread_mib: 64,
             cors_origins: String::new(),
         }
     }
@@ -181,6 +185,9 @@ impl Validate for ApiConfig {
         }
         if !(1..=1_000_000).contains(&self.http.max_connections) {
             faults.push("http.max_connections must be 1 to 1000000".into());
+        }
+        if !(1..=1_048_576).contains(&self.http.unread_mib) {
+            faults.push("http.unread_mib must be 1 to 1048576".into());
         }
         if self.http.listen == self.admin.listen && self.http.listen.port() != 0 {
             faults.push("http.listen and admin.listen must differ".into());

@@ -34,6 +34,7 @@ mod symbols;
 pub mod table;
 mod ticks;
 mod time_series;
+mod unread;
 
 use tokio_util::sync::CancellationToken;
 

@@ -59,6 +59,8 @@ pub(crate) struct Limits {
     pub(crate) header_timeout_ms: u64,
     /// How long a client may leave an answer unread, in milliseconds.
     pub(crate) write_timeout_ms: u64,
+    /// Most bytes of answers that clients have not taken yet, all together; further ones are 503.
+    pub(crate) max_unread_bytes: u64,
 }
 
 impl Limits {
@@ -85,6 +87,7 @@ impl Limits {
             max_connections: config.http.max_connections,
             header_timeout_ms: milliseconds(config.http.header_timeout),
             write_timeout_ms: milliseconds(config.http.write_timeout),
+            max_unread_bytes: u64::from(config.http.unread_mib) * 1_024 * 1_024,
         }
     }
 
@@ -107,7 +110,11 @@ impl Limits {
         let most = self.max_span_ms?;
         // One that begins in the future has no length.
         let span = u64::try_from(to.saturating_sub(from)).unwrap_or(0) / 1_000;
-        let detail = || format!("the range is {span} ms long and may be {most} ms");
+        let detail = || {
+            format!(
+                "{span} ms before `to`, which is now unless given: the range may be {most} ms long"
+            )
+        };
         (span > most).then(|| Fault::new("from", detail()))
     }
 

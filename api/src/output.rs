@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use crate::format::Format;
 use crate::params::Params;
-use crate::problem::Fault;
+use crate::problem::{Fault, shown};
 use crate::table::{Spelling, Times};
 
 /// What the client asked for.
@@ -84,9 +84,12 @@ fn fields(text: &str, columns: &[&str]) -> Result<Vec<usize>, Fault> {
                 .iter()
                 .copied()
                 .find(|known| known.eq_ignore_ascii_case(name.trim()));
-            return Err(Fault::new("fields", "names separated by commas")
-                .allowed(columns)
-                .hint(near));
+            let detail = if name.is_empty() {
+                "names separated by commas, none of them empty".into()
+            } else {
+                format!("{}: no such column", shown(name))
+            };
+            return Err(Fault::new("fields", detail).allowed(columns).hint(near));
         };
         if indexes.contains(&index) {
             return Err(Fault::new("fields", format!("{name} is given twice")));

@@ -43,6 +43,11 @@ impl Fault {
     }
 }
 
+/// What a fault says of a text, which may be anything: no more than a valid one may have.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(48).collect()
+}
+
 /// Why a request was not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -76,6 +81,9 @@ pub(crate) enum ApiError {
     /// 503: the database answers, but all sessions are at work.
     #[error("all sessions of the database are at work (database.max_connections)")]
     Busy,
+    /// 503: the answers that clients do not read fill `http.unread_mib`.
+    #[error("answers that their clients have not taken yet fill http.unread_mib")]
+    Unread,
     /// 500: rows that cannot be written in the form asked for.
     #[error("encoding: {0}")]
     Encode(#[from] EncodeError),
@@ -213,6 +221,11 @@ impl ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "all sessions of the database are at work; try again",
+            ),
+            Self::Unread => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unread",
+                "other clients have not read their answers yet; try again, or ask for a shorter page",
             ),
             Self::Data(_) | Self::Encode(_) => {
                 Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)

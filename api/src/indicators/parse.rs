@@ -1,7 +1,7 @@
 //! `indicators=sma:20,macd:12:26:9`: which ones are asked for.
 
 use super::{Arguments, CATALOGUE, Domain, Entry, History, MAX_PERIOD, Step};
-use crate::problem::Fault;
+use crate::problem::{Fault, shown};
 
 /// Most indicators of one request.
 pub(crate) const MAX_ASKED: usize = 20;
@@ -84,13 +84,16 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Asked>, Vec<Fault>> {
     }
 }
 
-/// A fault of one item, of which no more is shown than a valid one may have.
+/// A fault of one item.
 fn fault(item: &str, detail: &str) -> Fault {
-    let shown: String = item.chars().filter(|c| !c.is_control()).take(48).collect();
-    Fault::new(PARAMETER, format!("{shown}: {detail}"))
+    Fault::new(PARAMETER, format!("{}: {detail}", shown(item)))
 }
 
 fn one(item: &str) -> Result<Asked, Vec<Fault>> {
+    if item.is_empty() {
+        let detail = "names separated by commas, none of them empty";
+        return Err(vec![Fault::new(PARAMETER, detail)]);
+    }
     let mut parts = item.split(':');
     let name = parts.next().unwrap_or_default();
     let Some(entry) = Entry::find(name) else {

@@ -152,7 +152,7 @@ fn all_faults_of_a_list_are_told_at_once() {
                 None
             ),
             ("rsi:14: given twice", None),
-            (": no such indicator", None),
+            ("names separated by commas, none of them empty", None),
             (
                 "bbands:20:-2: deviations must be a number from 0.1 to 100",
                 None

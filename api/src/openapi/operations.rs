@@ -69,7 +69,11 @@ fn symbol_body() -> Schema {
             ("timezone", text("The zone of its days")),
             ("price_scale", whole("Most decimals of a price")),
             ("size_scale", whole("Most decimals of a size")),
-            ("first_tick", time("Event time of the first tick").into()),
+            (
+                "first_tick",
+                time("Event time of the first tick, also when ticks as old are no longer kept")
+                    .into(),
+            ),
             ("last_tick", time("Event time of the last tick").into()),
         ],
         true,

@@ -86,7 +86,7 @@ fn rows(name: &str, limits: &Limits) -> Option<Described> {
         ),
         "from" => (
             instant(),
-            "First time, inclusive. With it the oldest rows come first, without it the newest are told.",
+            "First time, inclusive. With it pages go from the oldest rows to the newest. Without it the first page holds the newest rows, the next one those before them; within each page order counts.",
             json!("2019-06-24T00:00:00Z"),
         ),
         "to" => (
@@ -119,7 +119,10 @@ fn rows(name: &str, limits: &Limits) -> Option<Described> {
 /// One of few words; the first stands where none is given.
 fn choice(name: &str) -> Option<Described> {
     let (words, description): (&[&str], _) = match name {
-        "order" => (&["asc", "desc"], "Order of the rows by time."),
+        "order" => (
+            &["asc", "desc"],
+            "Order of the rows of a page by time; with desc pages go from the newest rows to the oldest.",
+        ),
         "partial" => (
             &["exclude", "include"],
             "Whether candles are told that have not ended yet.",

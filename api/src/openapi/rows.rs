@@ -136,7 +136,10 @@ fn told_time(description: &str) -> RefOr<Schema> {
 
 fn available_told() -> RefOr<Schema> {
     let span = vec![
-        ("first", told_time("The first; null when there is none")),
+        (
+            "first",
+            told_time("The first that is kept; null when there is none"),
+        ),
         ("last", told_time("The last")),
     ];
     Schema::Object(object(span, true)).into()

@@ -35,6 +35,7 @@ async fn the_limits_that_are_told_are_those_that_hold() {
                 "s": 86_399, "m": 1_439, "h": 23, "d": 10_000, "w": 1_000, "M": 1_200, "q": 1_000, "y": 1_000,
             },
             "max_connections": 1_000, "header_timeout_ms": 60_000, "write_timeout_ms": 30_000,
+            "max_unread_bytes": 67_108_864,
             "max_target_bytes": 8_192, "request_timeout_ms": 7_000, "statement_timeout_ms": 7_000,
         })
     );

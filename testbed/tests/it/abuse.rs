@@ -141,6 +141,57 @@ async fn idle_connections_are_bounded_and_closed_and_hold_nobody_up() {
     is_answered(&api, "/v1/symbols").await;
 }
 
+/// A page of some megabytes, see [`with_minutes`].
+const LONG_PAGE: &str = "/v1/candles/A?interval=1m&from=2023-01-01&limit=10000";
+
+async fn ask_and_do_not_read(api: &Api, target: &str) -> TcpStream {
+    // The system would hold all of a page for a client that does not read, if it were let.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let address = api.public_address().parse().unwrap();
+    let mut client = socket.connect(address).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_share_a_bounded_memory() {
+    // GIVEN a server with memory for four long pages
+    let pipeline = Pipeline::new("unread_answers").await;
+    with_minutes(&pipeline).await;
+    let mut api = Api::start(&pipeline, &[("FDA_HTTP__UNREAD_MIB", "16")]);
+    api.ready().await;
+    // WHEN many clients ask for one and do not read
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        clients.push(ask_and_do_not_read(&api, LONG_PAGE).await);
+    }
+    // THEN another one is told so
+    eventually("there is no memory left", PATIENCE, async || {
+        match api.get(LONG_PAGE).await.unwrap() {
+            (503, text) if text.contains("problem:unread") => Ok(()),
+            (status, text) => Err(format!("{status} {text:.200}")),
+        }
+    })
+    .await
+    .unwrap();
+    // THEN and memory is bounded, and who asks for less is answered
+    let resident = resident(api.process().pid());
+    assert!(resident < CHART_LIMIT / 2, "{resident} MiB");
+    is_answered(&api, "/v1/candles/A?interval=1d").await;
+    // WHEN they go away THEN there is memory again
+    drop(clients);
+    eventually("there is memory again", PATIENCE, async || {
+        match api.get(LONG_PAGE).await.unwrap() {
+            (200, _) => Ok(()),
+            (status, text) => Err(format!("{status} {text:.200}")),
+        }
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_do_not_read_are_given_up() {
     // GIVEN pages of some megabytes, and clients that ask for them and do not read
@@ -152,25 +203,17 @@ async fn readers_that_do_not_read_are_given_up() {
             ("FDA_HTTP__WRITE_TIMEOUT", "2s"),
             // As in the chart.
             ("FDA_DATABASE__MAX_CONNECTIONS", "16"),
+            ("FDA_HTTP__UNREAD_MIB", "128"),
         ],
     );
     api.ready().await;
     let pid = api.process().pid();
-    let target = "/v1/candles/A?interval=1m&from=2023-01-01&limit=10000";
+    let target = LONG_PAGE;
     let (_, page) = api.get(target).await.unwrap();
     assert!(page.len() > 3_000_000, "{} bytes", page.len());
     let mut clients = Vec::new();
     for _ in 0..20 {
-        // The system would hold all of a page for a client that does not read, if it were let.
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4_096).unwrap();
-        let mut client = socket
-            .connect(api.public_address().parse().unwrap())
-            .await
-            .unwrap();
-        let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n");
-        client.write_all(request.as_bytes()).await.unwrap();
-        clients.push(client);
+        clients.push(ask_and_do_not_read(&api, target).await);
     }
     // WHEN others ask meanwhile, THEN they are answered
     is_answered(&api, "/v1/candles/A?interval=1d").await;
