@@ -20,7 +20,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::process::{self, Launch, Process};
 use crate::publisher::{Encoding, Publisher};
-use crate::{Kafka, Postgres, eventually, ports, postgres, workspace};
+use crate::{Kafka, Postgres, eventually, eventually_while, ports, postgres, workspace};
 
 use self::feed::Feed;
 use self::figures::Figures;
@@ -100,7 +100,7 @@ impl Rate {
 ///
 /// # Errors
 ///
-/// When a service or the worker fails, or the worker stored other ticks than were published.
+/// When a service, the worker, the api or nginx fails, or other ticks are stored than were published.
 pub async fn bench(options: &Bench) -> Result<()> {
     let total = u64::from(options.ticks);
     println!(
@@ -158,11 +158,15 @@ pub async fn bench(options: &Bench) -> Result<()> {
     println!("live feed of {} ticks/s", options.live_rate);
     let live = live::run(&publisher, &mut db, &admin, options).await?;
     let total = total + u64::from(options.live_ticks()) + read::prepare(&publisher).await?;
-    let all = async || match stored(&mut db).await? {
-        stored if stored < total => Err(anyhow::anyhow!("{stored} of {total} are")),
-        _ => Ok(()),
-    };
-    eventually("all ticks are stored", Duration::from_mins(1), all).await?;
+    let what = "all ticks are stored";
+    let alive = || worker.check_alive();
+    eventually_while(what, Duration::from_mins(1), alive, async || {
+        match stored(&mut db).await? {
+            stored if stored < total => Err(anyhow::anyhow!("{stored} of {total} are stored")),
+            _ => Ok(()),
+        }
+    })
+    .await?;
     worker.stop(Duration::from_secs(10));
     let stored: i64 =
         sqlx::query_scalar("select coalesce(sum(count), 0)::bigint from market_data.tick_blocks")
@@ -175,7 +179,7 @@ pub async fn bench(options: &Bench) -> Result<()> {
     let figures = Figures {
         copies,
         drained,
-        peak,
+        peak_kib: peak,
         before_merge,
         merged,
         live,

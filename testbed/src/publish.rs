@@ -126,10 +126,15 @@ pub fn ticks(
 }
 
 /// Reads a file to its end, so that a bad line is told before anything is sent. What lies in `/dev` can be read once only.
-fn check(file: &Path, reading: &Reading) -> Result<()> {
+fn check(file: &Path, reading: &Reading, format: Format) -> Result<()> {
+    let encoding = match format {
+        Format::Json => Encoding::Json,
+        // The real one comes from the registry and changes nothing of what can be written.
+        Format::Avro => Encoding::Avro { schema_id: 0 },
+    };
     if file.is_file() && !file.starts_with("/dev") {
         for tick in ticks(file, reading)? {
-            tick.context("nothing was sent")?;
+            encoding.encode(&tick?)?;
         }
     }
     Ok(())
@@ -142,7 +147,9 @@ fn check(file: &Path, reading: &Reading) -> Result<()> {
 /// When the file has a bad line, or the brokers do not take a message.
 pub async fn publish(options: &Publish) -> Result<Delivered> {
     let (file, reading) = (options.file.clone(), options.reading.clone());
-    tokio::task::spawn_blocking(move || check(&file, &reading)).await??;
+    let format = options.target.format;
+    let checked = tokio::task::spawn_blocking(move || check(&file, &reading, format)).await?;
+    checked.context("nothing was sent")?;
     let encoding = options.target.encoding().await?;
     let all = ticks(&options.file, &options.reading)?;
     let (brokers, topic) = (options.target.brokers.clone(), options.target.topic.clone());
@@ -195,29 +202,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_line_is_told_before_anything_is_sent() {
-        // GIVEN a file whose last line is bad, and no broker
+        // GIVEN a file whose last line cannot be read, or not be written as a message, and no broker
         let name = format!("testbed-publish-{}.csv", std::process::id());
         let file = std::env::temp_dir().join(name);
-        std::fs::write(&file, "event_time,price,size\n1,1,1\n2,one,1\n").unwrap();
-        let options = Publish {
-            file: file.clone(),
-            target: Target {
-                brokers: "127.0.0.1:1".into(),
-                topic: "ticks".into(),
-                format: Format::Json,
-                schema_registry: None,
-            },
-            reading: Reading {
-                symbol: Some("A".into()),
-                ..Reading::default()
-            },
-        };
-        // WHEN it is published THEN the line is told, not the broker
-        let error = format!("{:#}", publish(&options).await.unwrap_err());
+        for (last, told) in [("2,one,1", ".csv:3"), ("9223372036854775807,1,1", "9223372036854775807")] {
+            std::fs::write(&file, format!("event_time,price,size\n1,1,1\n{last}\n")).unwrap();
+            let options = Publish {
+                file: file.clone(),
+                target: Target {
+                    brokers: "127.0.0.1:1".into(),
+                    topic: "ticks".into(),
+                    format: Format::Json,
+                    schema_registry: None,
+                },
+                reading: Reading {
+                    symbol: Some("A".into()),
+                    ..Reading::default()
+                },
+            };
+            // WHEN it is published THEN that is told, and not the broker
+            let error = format!("{:#}", publish(&options).await.unwrap_err());
+            assert!(
+                error.contains("nothing was sent") && error.contains(told),
+                "{error}"
+            );
+        }
         std::fs::remove_file(file).unwrap();
-        assert!(
-            error.contains("nothing was sent") && error.contains(".csv:3"),
-            "{error}"
-        );
     }
 }

@@ -168,8 +168,8 @@ Ctrl-C stops everything; the data stays.",
         let ingest =
             workspace::binary("ingest").map_or("ingest".into(), |path| path.display().to_string());
         format!(
-            "FDA_DATABASE__URL={} FDA_KAFKA__BROKERS={} FDA_KAFKA__TOPIC={} {ingest}",
-            self.database.shell_url(),
+            "FDA_DATABASE__URL='{}' FDA_KAFKA__BROKERS={} FDA_KAFKA__TOPIC={} '{ingest}'",
+            self.database.shown_url(),
             self.broker.address,
             self.broker.topic
         )

@@ -1,15 +1,19 @@
-//! What was measured, for people to read.
+//! What was measured, for people to read. Nothing is computed here but ratios and units.
 
 use std::time::Duration;
 
 use super::{Bench, Rate, copy, live, read};
 
-/// What was measured; sizes in bytes, the peak in KiB.
+/// What was measured.
 pub(super) struct Figures {
     pub(super) copies: copy::Copies,
+    /// The worker, from Kafka to the commit.
     pub(super) drained: Rate,
-    pub(super) peak: i64,
+    /// The most memory that the worker had until then, in KiB.
+    pub(super) peak_kib: i64,
+    /// Bytes of the stored ticks, index included, as the worker leaves them.
     pub(super) before_merge: i64,
+    /// The same once small blocks are merged and the table is vacuumed.
     pub(super) merged: i64,
     pub(super) live: live::Live,
     pub(super) reads: read::Reads,
@@ -37,7 +41,7 @@ impl Figures {
                 drained / rate
             );
         }
-        let peak = f64_of(self.peak) * 1024.0 / 1e6;
+        let peak = f64_of(self.peak_kib) * 1024.0 / 1e6;
         println!("worker's peak memory                 {peak:>9.1} MB");
         for (what, bytes) in [
             ("stored, index included, as drained", self.before_merge),

@@ -66,14 +66,6 @@ impl Database {
         }
     }
 
-    /// For a shell.
-    pub(super) fn shell_url(&self) -> String {
-        match self {
-            Self::Own(_) => format!("'{}'", self.owner_url()),
-            Self::Given(_) => "\"$DATABASE_URL\"".to_owned(),
-        }
-    }
-
     fn url_as(&self, role: &str) -> String {
         match self {
             Self::Own(server) => server.url_as(role, DATABASE),

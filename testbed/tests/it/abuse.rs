@@ -203,17 +203,17 @@ async fn readers_that_do_not_read_are_given_up() {
             ("FDA_HTTP__WRITE_TIMEOUT", "2s"),
             // As in the chart.
             ("FDA_DATABASE__MAX_CONNECTIONS", "16"),
+            // Room for all of them, so that time alone gives them up.
             ("FDA_HTTP__UNREAD_MIB", "128"),
         ],
     );
     api.ready().await;
     let pid = api.process().pid();
-    let target = LONG_PAGE;
-    let (_, page) = api.get(target).await.unwrap();
+    let (_, page) = api.get(LONG_PAGE).await.unwrap();
     assert!(page.len() > 3_000_000, "{} bytes", page.len());
     let mut clients = Vec::new();
     for _ in 0..20 {
-        clients.push(ask_and_do_not_read(&api, target).await);
+        clients.push(ask_and_do_not_read(&api, LONG_PAGE).await);
     }
     // WHEN others ask meanwhile, THEN they are answered
     is_answered(&api, "/v1/candles/A?interval=1d").await;
@@ -240,7 +240,7 @@ async fn readers_that_do_not_read_are_given_up() {
             page.len()
         );
     }
-    is_answered(&api, target).await;
+    is_answered(&api, LONG_PAGE).await;
     assert!(peak(pid) < CHART_LIMIT, "{} MiB", peak(pid));
     api.process().signal(Signal::SIGTERM);
 }
