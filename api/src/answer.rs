@@ -69,7 +69,9 @@ impl Answer {
     ) -> Response {
         let body = export::body(pages, first, encoder, app, place);
         let content_type = self.format.content_type();
-        let mut response = self.state.answer_unread(self.freshness, content_type, body);
+        let mut response = self
+            .state
+            .answer_streamed(self.freshness, content_type, body);
         self.write_headers(&mut response);
         response
     }

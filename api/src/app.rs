@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::problem::ApiError;
 use crate::store::Store;
+use crate::unread::Memory;
 use crate::{
     caching, candles, cors, guard, healthcheck, indicators, latest, limits, observe, openapi,
     symbols, ticks, time_series, unread,
@@ -46,8 +47,8 @@ pub struct App {
     pub(crate) correction_horizon: Duration,
     /// One for each export that may be under way.
     pub(crate) exports: Arc<Semaphore>,
-    /// One for each piece of memory that answers may fill which their clients have not taken yet.
-    pub(crate) unread: Arc<Semaphore>,
+    /// What answers may fill that their clients have not taken yet.
+    pub(crate) unread: Memory,
 }
 
 /// How often a statement looks whether its client is still there.
@@ -118,11 +119,15 @@ impl App {
         let turns = config.limits.max_concurrent;
         let limits = Limits::of(config, statement_timeout);
         let exports = Arc::new(Semaphore::new(limits.max_exports as usize));
-        let unread = config.http.unread_mib as usize * 1_024 * 1_024 / unread::PIECE;
+        let unread = Memory::new(config.http.unread_mib);
         let operations = routes().map(|(path, _, operation)| (path, operation(&limits)));
         let document = openapi::document(operations).to_json()?;
         Ok(Self {
-            metrics: Metrics::new(sessions.pool().clone(), database.max_connections),
+            metrics: Metrics::new(
+                sessions.pool().clone(),
+                database.max_connections,
+                unread.clone(),
+            ),
             store: Store::new(sessions),
             limits: Arc::new(limits),
             document: document.into(),
@@ -130,7 +135,7 @@ impl App {
             cors: cors::layer(&config.http.cors_origins).map_err(StartError::Cors)?,
             correction_horizon: config.http.correction_horizon,
             exports,
-            unread: Arc::new(Semaphore::new(unread)),
+            unread,
         })
     }
 
@@ -150,9 +155,9 @@ impl App {
     fn around(&self, routes: Router<Self>) -> Router {
         let routes = routes
             .layer(CatchPanicLayer::new())
-            .layer(middleware::from_fn_with_state(self.clone(), unread::bound))
             .layer(compression())
             .layer(middleware::map_response(caching::name_coding))
+            .layer(middleware::from_fn_with_state(self.clone(), unread::bound))
             .layer(middleware::from_fn_with_state(self.clone(), guard::guard));
         // Outside what refuses, so that a page may read why it was refused.
         let routes = match &self.cors {

@@ -14,8 +14,10 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use common::telemetry::metrics::REVISION;
+use twox_hash::XxHash3_128;
 
 use crate::problem::ApiError;
+use crate::unread::Streamed;
 
 /// Told to nginx, which keeps it from clients: see [`Freshness::Recent`].
 const ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
@@ -91,12 +93,12 @@ impl State {
 
     /// The same as a build of this program names it: another one may write another body.
     fn by(build: &str, text: &str) -> Self {
-        Self(fnv(build.bytes().chain([0]).chain(text.bytes())))
+        Self(hash(format!("{build}\0{text}").as_bytes()))
     }
 
     /// An answer whose body goes out as it is read: its tag names the state alone. It may be longer
     /// than the whole store of nginx, which is told not to keep it.
-    pub(crate) fn answer_unread(
+    pub(crate) fn answer_streamed(
         self,
         freshness: Freshness,
         content_type: &'static str,
@@ -104,6 +106,7 @@ impl State {
     ) -> Response {
         let content_type = HeaderValue::from_static(content_type);
         let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
+        response.extensions_mut().insert(Streamed);
         freshness.write_for_nginx(response.headers_mut(), Some("0"));
         if let Ok(tag) = HeaderValue::try_from(format!("\"{:032x}-\"", self.0)) {
             response.headers_mut().insert(header::ETAG, tag);
@@ -197,7 +200,7 @@ impl Known {
     ) -> Response {
         // It may lie unread for long.
         body.shrink_to_fit();
-        let content = fnv(body.iter().copied());
+        let content = hash(&body);
         let end = format!("{content:032x}\"");
         let tag = match state {
             Some(state) => format!("\"{:032x}-{end}", state.0),
@@ -231,12 +234,9 @@ fn not_modified(tag: &str, freshness: Freshness) -> Option<Response> {
     Some(response)
 }
 
-/// FNV-1a of 128 bits. The tags guard against chance, not against a forger, who could only keep an
-/// answer from himself.
-fn fnv(bytes: impl Iterator<Item = u8>) -> u128 {
-    bytes.fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, byte| {
-        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-    })
+/// XXH3 of 128 bits. The tags guard against chance, not against a forger, who could only keep an answer from himself.
+fn hash(bytes: &[u8]) -> u128 {
+    XxHash3_128::oneshot(bytes)
 }
 
 #[cfg(test)]

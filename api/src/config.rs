@@ -76,8 +76,8 @@ pub struct HttpConfig {
     /// How long a client may leave an answer unread, or take less than 8 KiB a second of it, such as `30s`.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
-    /// Memory for answers that clients have not taken yet, in MiB, 1 to 1048576; further ones are 503. An answer below
-    /// 16 KiB does not count, an export has a page of its own.
+    /// Memory for answers that clients have not taken yet, in MiB, 1 to 1048576; further ones are 503. Answers up to
+    /// 16 KiB do not count; one longer than all of it is sent when nothing else lies unread.
     pub unread_mib: u32,
     /// Origins whose pages may read answers in a browser (CORS), `https://a.example,https://b.example`,
     /// or `*` for all; empty: none but the own one.

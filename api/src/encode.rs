@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use chrono::DateTime;
+use chrono::{DateTime, Datelike as _, Timelike as _};
 
 /// A growing JSON text. Objects and arrays are opened and closed by the caller; commas are not.
 #[derive(Debug, Default)]
@@ -109,8 +109,21 @@ impl Json {
 
 /// RFC 3339 in UTC with `Z`; seconds always, a fraction only when it is not zero, without trailing zeros.
 pub(crate) fn write_time(text: &mut String, micros: i64) {
+    // A page has thousands of them: chrono's own formats take most of its time.
     let time = DateTime::from_timestamp_micros(micros).unwrap_or_default();
-    let _infallible = write!(text, "{}", time.format("%Y-%m-%dT%H:%M:%S"));
+    let _infallible = write!(text, "{:04}", time.year());
+    for (mark, number) in [
+        ('-', time.month()),
+        ('-', time.day()),
+        ('T', time.hour()),
+        (':', time.minute()),
+        (':', time.second()),
+    ] {
+        text.push(mark);
+        for digit in [number / 10, number % 10] {
+            text.extend(char::from_digit(digit, 10));
+        }
+    }
     let fraction = micros.rem_euclid(1_000_000);
     if fraction != 0 {
         let _infallible = write!(text, ".{fraction:06}");

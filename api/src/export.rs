@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::metrics::Outcome;
 use crate::problem::{ApiError, Fault};
 use crate::table::Encoder;
+use crate::unread::Memory;
 
 /// Chunks that wait for the client.
 const CHUNKS_AHEAD: usize = 1;
@@ -63,6 +64,9 @@ pub(crate) trait Pages: Send + 'static {
     /// # Errors
     /// When a value does not fit its column.
     fn write(&self, page: &Self::Page, encoder: &mut dyn Encoder) -> Result<u64, ApiError>;
+
+    /// Ends the snapshot.
+    fn end(self);
 }
 
 /// Why an answer was broken off.
@@ -76,6 +80,8 @@ enum Broken {
     Late,
     #[error("the client took nothing for too long (http.request_timeout)")]
     Slow,
+    #[error("answers that their clients have not taken yet fill http.unread_mib")]
+    Unread,
     #[error("the client went away")]
     Gone,
 }
@@ -86,7 +92,7 @@ impl Broken {
             Self::Failed(_) => Outcome::Failed,
             Self::TooLong(_) => Outcome::RowLimit,
             Self::Late => Outcome::Deadline,
-            Self::Slow => Outcome::SlowClient,
+            Self::Slow | Self::Unread => Outcome::SlowClient,
             Self::Gone => Outcome::ClientGone,
         }
     }
@@ -106,6 +112,7 @@ pub(crate) fn body<P: Pages>(
     let out = Out {
         sender,
         patience: app.limits.request_timeout(),
+        memory: app.unread.clone(),
     };
     let rows = app.limits.max_export_rows;
     let metrics = app.metrics.clone();
@@ -138,9 +145,17 @@ pub(crate) fn body<P: Pages>(
 struct Out {
     sender: mpsc::Sender<Option<Bytes>>,
     patience: Duration,
+    memory: Memory,
 }
 
 impl Out {
+    /// A chunk may lie unread longer than its export has its place, so it has a share of the memory.
+    async fn chunk(&self, bytes: Vec<u8>) -> Result<(), Broken> {
+        let share = tokio::time::timeout(self.patience, self.memory.wait(bytes.len()));
+        let share = share.await.map_err(|_| Broken::Unread)??;
+        self.send(Some(share.of(bytes.into()))).await
+    }
+
     async fn send(&self, chunk: Option<Bytes>) -> Result<(), Broken> {
         match self.sender.send_timeout(chunk, self.patience).await {
             Ok(()) => Ok(()),
@@ -169,14 +184,14 @@ async fn tell<P: Pages>(
         }
         let bytes = encoder.take().map_err(ApiError::from)?;
         if !bytes.is_empty() {
-            out.send(Some(bytes.into())).await?;
+            out.chunk(bytes).await?;
         }
         (page, more) = pages.read().await?;
     }
     // The snapshot ends before the client has taken the rest.
-    drop(pages);
+    pages.end();
     let rest = encoder.finish().map_err(ApiError::from)?;
-    out.send(Some(rest.into())).await?;
+    out.chunk(rest).await?;
     // The end is told, or else the body is broken off.
     out.send(None).await
 }

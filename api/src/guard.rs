@@ -1,16 +1,11 @@
 //! What one request may take: bytes of its target, its turn, and time.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use hyper::body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::{App, HEALTHCHECK};
+use crate::held::Held;
 use crate::limits::MAX_TARGET_BYTES;
 use crate::problem::ApiError;
 
@@ -31,33 +26,8 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
         Some(Err(_)) => return ApiError::TooMany.into_response(),
     };
     match tokio::time::timeout(app.limits.request_timeout(), next.run(request)).await {
-        Ok(response) => response.map(|body| Body::new(Answer { body, _turn: turn })),
+        // It is under way until it was sent or given up.
+        Ok(response) => response.map(|body| Held::of(body, turn)),
         Err(_) => ApiError::Timeout.into_response(),
-    }
-}
-
-/// A body whose request is under way until it was sent or given up.
-struct Answer {
-    body: Body,
-    _turn: Option<OwnedSemaphorePermit>,
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

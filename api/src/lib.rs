@@ -17,6 +17,7 @@ mod export;
 pub mod format;
 mod guard;
 mod healthcheck;
+mod held;
 mod indicators;
 mod latest;
 mod limits;

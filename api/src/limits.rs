@@ -59,7 +59,8 @@ pub(crate) struct Limits {
     pub(crate) header_timeout_ms: u64,
     /// How long a client may leave an answer unread, in milliseconds.
     pub(crate) write_timeout_ms: u64,
-    /// Most bytes of answers that clients have not taken yet, all together; further ones are 503.
+    /// Most bytes of answers that clients have not taken yet, all together; further ones are 503. Answers up to 16 KiB do
+    /// not count; one longer than all of it is sent when nothing else lies unread.
     pub(crate) max_unread_bytes: u64,
 }
 

@@ -4,11 +4,14 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use prometheus::core::Collector;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 use sqlx::postgres::PgPool;
+
+use crate::unread::Memory;
 
 /// Seconds; the objective for latency is one of them.
 const DURATIONS: [f64; 14] = [
@@ -66,7 +69,7 @@ impl Outcome {
 }
 
 impl Metrics {
-    pub(crate) fn new(pool: PgPool, max_connections: u32) -> Self {
+    pub(crate) fn new(pool: PgPool, max_connections: u32, unread: Memory) -> Self {
         let options = HistogramOpts::new(
             "api_http_request_duration_seconds",
             "Time from request to answer",
@@ -99,13 +102,21 @@ impl Metrics {
         )
         .expect("constant names are valid");
         let registry = Registry::new();
-        let all: [Box<dyn Collector>; 6] = [
+        let unread = Unread {
+            memory: unread,
+            bytes: gauge(
+                "api_unread_bytes",
+                "Memory of answers that clients have not taken yet",
+            ),
+        };
+        let all: [Box<dyn Collector>; 7] = [
             Box::new(requests.clone()),
             Box::new(in_flight.clone()),
             Box::new(ready.clone()),
             Box::new(exports.clone()),
             Box::new(connections.clone()),
             Box::new(refused.clone()),
+            Box::new(unread),
         ];
         for metric in all {
             registry.register(metric).expect("registered once");
@@ -159,6 +170,24 @@ impl Metrics {
         self.requests
             .with_label_values(&[route, method, status.as_str()])
             .observe(time.as_secs_f64());
+    }
+}
+
+/// What answers fill, as it is when it is asked for.
+struct Unread {
+    memory: Memory,
+    bytes: IntGauge,
+}
+
+impl Collector for Unread {
+    fn desc(&self) -> Vec<&Desc> {
+        self.bytes.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let taken = i64::try_from(self.memory.taken());
+        self.bytes.set(taken.unwrap_or(i64::MAX));
+        self.bytes.collect()
     }
 }
 

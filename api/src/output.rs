@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use crate::format::Format;
 use crate::params::Params;
-use crate::problem::{Fault, shown};
+use crate::problem::{EMPTY_ITEM, Fault, shown};
 use crate::table::{Spelling, Times};
 
 /// What the client asked for.
@@ -85,7 +85,7 @@ fn fields(text: &str, columns: &[&str]) -> Result<Vec<usize>, Fault> {
                 .copied()
                 .find(|known| known.eq_ignore_ascii_case(name.trim()));
             let detail = if name.is_empty() {
-                "names separated by commas, none of them empty".into()
+                EMPTY_ITEM.into()
             } else {
                 format!("{}: no such column", shown(name))
             };

@@ -12,7 +12,7 @@ use common::interval::Interval;
 pub(crate) use time::{When, bounds};
 
 use crate::limits::Limits;
-use crate::problem::{ApiError, Fault};
+use crate::problem::{ApiError, EMPTY_ITEM, Fault, shown};
 
 /// The parameters of one request and what is wrong with them so far.
 #[derive(Debug, Clone)]
@@ -120,10 +120,10 @@ impl Params {
             let mut names: Vec<String> = Vec::new();
             for symbol in text.split(',') {
                 if symbol.is_empty() {
-                    return fault("names separated by commas, none of them empty".into());
+                    return fault(EMPTY_ITEM.into());
                 }
                 if names.iter().any(|earlier| earlier == symbol) {
-                    return fault(format!("{symbol} is given twice"));
+                    return fault(format!("{} is given twice", shown(symbol)));
                 }
                 if names.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
                     return fault(format!("at most {most} symbols"));

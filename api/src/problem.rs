@@ -43,9 +43,18 @@ impl Fault {
     }
 }
 
-/// What a fault says of a text, which may be anything: no more than a valid one may have.
+/// What is wrong with a list that has an empty item.
+pub(crate) const EMPTY_ITEM: &str = "names separated by commas, none of them empty";
+
+/// Characters of a text that may be anything: as many as the longest symbol has.
+const SHOWN: usize = 64;
+
+/// What is said of such a text.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(48).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(SHOWN)
+        .collect()
 }
 
 /// Why a request was not answered.
@@ -182,12 +191,7 @@ impl ApiError {
                 }
             }
             Self::UnknownSymbol(symbol) => {
-                let mut detail: String = symbol
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .take(64)
-                    .collect();
-                detail.insert_str(0, "unknown symbol ");
+                let detail = format!("unknown symbol {}", shown(symbol));
                 Problem::new(StatusCode::NOT_FOUND, "unknown-symbol", detail)
             }
             Self::NotFound => Problem::of_status(StatusCode::NOT_FOUND),
@@ -272,8 +276,13 @@ impl IntoResponse for ApiError {
         let problem = self.problem();
         let status =
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status.is_server_error() {
-            tracing::error!(error = %self, status = status.as_u16(), "request failed");
+        match &self {
+            // As many as there may be are no failure of this program.
+            Self::Busy | Self::Unread => tracing::warn!(error = %self, "request refused"),
+            _ if status.is_server_error() => {
+                tracing::error!(error = %self, status = status.as_u16(), "request failed");
+            }
+            _ => (),
         }
         let mut response = status.into_response();
         if [

@@ -13,7 +13,7 @@ mod told;
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use common::amount::Amount;
 use common::calendar;
 use common::database::{Database, is_ended_session};
@@ -172,13 +172,7 @@ impl Snapshot {
             .bind(names)
             .fetch_all(&mut *self.transaction)
             .await?;
-        let symbol = |row: &PgRow| {
-            let first: Option<NaiveDate> = row.try_get("first_date")?;
-            let mut symbol = Symbol::of(row)?;
-            symbol.dates = first.zip(row.try_get("last_date")?);
-            Ok(symbol)
-        };
-        rows.iter().map(symbol).collect()
+        rows.iter().map(Symbol::with_dates).collect()
     }
 
     /// Hands the rows of `source` that begin in `range` to `each` as they come, from the end that `direction` says,
@@ -288,13 +282,16 @@ impl Snapshot {
         Ok(hours.iter().map(DateTime::timestamp_micros).collect())
     }
 
-    /// Ends the snapshot. One that is dropped ends with its session.
-    pub(crate) async fn end(mut self) -> Result<(), ApiError> {
-        sqlx::query("commit")
-            .execute(&mut *self.transaction)
-            .await?;
-        self.transaction.release();
-        Ok(())
+    /// Ends the snapshot, for which no answer has to wait: what only reads has nothing to be confirmed. One that is
+    /// dropped ends with its session.
+    pub(crate) fn end(mut self) {
+        tokio::spawn(async move {
+            let ended = sqlx::query("commit").execute(&mut *self.transaction);
+            match ended.await {
+                Ok(_) => self.transaction.release(),
+                Err(error) => tracing::debug!(%error, "a session ended before its snapshot"),
+            }
+        });
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) async fn get(
     Params::read(&uri, &[]).check()?;
     let mut snapshot = app.store.snapshot().await?;
     let symbol = snapshot.symbol(&name).await?;
-    snapshot.end().await?;
+    snapshot.end();
     let symbol = symbol.ok_or(ApiError::UnknownSymbol(name))?;
     let mut json = Json::default();
     write_entry(&mut json, &symbol.name, &symbol.entry);

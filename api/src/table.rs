@@ -115,6 +115,9 @@ pub enum EncodeError {
 
 /// Makes bytes of rows.
 pub trait Encoder: Send {
+    /// Makes room for about so many rows.
+    fn reserve(&mut self, _rows: usize) {}
+
     /// Adds a row: a value for each column.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ pub(crate) async fn get(
     let (state, freshness) = (frame.state(), frame.freshness(app.correction_horizon));
     let known = Known::of(&headers);
     if let Some(mut response) = known.answer(state, freshness) {
-        snapshot.end().await?;
+        snapshot.end();
         caching::tell_lag(&mut response, symbol.now, symbol.changed_at);
         return Ok(response);
     }
@@ -78,7 +78,7 @@ pub(crate) async fn get(
         };
         return Ok(answer.export(pages, page, encoder, &app, place));
     }
-    snapshot.end().await?;
+    snapshot.end();
     drop(place);
     columns.write(&page.ticks, &mut *encoder)?;
     let next = next.as_ref().map(|(_, query)| query.as_str());
@@ -179,5 +179,9 @@ impl Pages for TickPages {
     fn write(&self, page: &Page, encoder: &mut dyn Encoder) -> Result<u64, ApiError> {
         self.columns.write(&page.ticks, encoder)?;
         Ok(page.ticks.len() as u64)
+    }
+
+    fn end(self) {
+        self.snapshot.end();
     }
 }

@@ -48,7 +48,7 @@ pub(crate) async fn get(
     let freshness = Freshness::Open;
     let known = Known::of(&headers);
     if let Some(response) = known.answer(state, freshness) {
-        snapshot.end().await?;
+        snapshot.end();
         return Ok(response);
     }
     let mut bars: Vec<Bar> = Vec::new();
@@ -72,7 +72,7 @@ pub(crate) async fn get(
                 .await?;
         }
     }
-    snapshot.end().await?;
+    snapshot.end();
 
     let body = match groups {
         Some(interval) => write(&name, "period_start", &group(bars, interval)),

@@ -1,24 +1,90 @@
 //! Answers that their clients have not taken yet share a bounded memory, however many clients do not read.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_ENCODING;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use hyper::body::Body as _;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::App;
+use crate::held::Held;
 use crate::problem::ApiError;
 
 /// The memory is given out in pieces of so many bytes.
-pub(crate) const PIECE: usize = 1_024;
-/// What is shorter may lie unread with every client that may be connected.
-const SHORT: u64 = 16 * 1_024;
+const PIECE: usize = 1_024;
+/// An answer up to so many bytes does not count: 1000 of them, as many as clients by default, are 16 MiB.
+const SHORT: usize = 16 * 1_024;
+/// Bytes that the coder of an export keeps beside its input: zstd's window and tables at its default level. gzip keeps
+/// less.
+const CODER: usize = 4 * 1_024 * 1_024;
 
-/// The bytes of an answer, and their share of the memory until the last of them was sent or given up.
+/// Marks an answer that goes out as it is read: each of its chunks takes its own share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Streamed;
+
+/// What answers may fill together.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    free: Arc<Semaphore>,
+    /// All pieces.
+    pieces: u32,
+}
+
+impl Memory {
+    pub(crate) fn new(mib: u32) -> Self {
+        let pieces = mib.saturating_mul(1_024);
+        Self {
+            free: Arc::new(Semaphore::new(pieces as usize)),
+            pieces,
+        }
+    }
+
+    /// Bytes that are taken.
+    pub(crate) fn taken(&self) -> usize {
+        (self.pieces as usize).saturating_sub(self.free.available_permits()) * PIECE
+    }
+
+    /// So much of it, when there is so much.
+    fn share(&self, bytes: usize) -> Result<Share, ApiError> {
+        let share = self.free.clone().try_acquire_many_owned(self.pieces(bytes));
+        share.map(Share).map_err(|_| ApiError::Unread)
+    }
+
+    /// So much of it, as soon as there is so much.
+    pub(crate) async fn wait(&self, bytes: usize) -> Result<Share, ApiError> {
+        let share = self.free.clone().acquire_many_owned(self.pieces(bytes));
+        share.await.map(Share).map_err(|_| ApiError::Unread)
+    }
+
+    /// What is longer than all of it has to have all of it.
+    fn pieces(&self, bytes: usize) -> u32 {
+        let pieces = u32::try_from(bytes.div_ceil(PIECE));
+        pieces.map_or(self.pieces, |pieces| pieces.min(self.pieces))
+    }
+}
+
+/// A share of the memory.
+#[derive(Debug)]
+pub(crate) struct Share(
+    #[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit,
+);
+
+impl Share {
+    /// The bytes, which give it back when the last of them was sent or given up.
+    pub(crate) fn of(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Unread {
+            bytes,
+            _share: self,
+        })
+    }
+}
+
 struct Unread {
     bytes: Bytes,
-    _share: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 impl AsRef<[u8]> for Unread {
@@ -27,36 +93,28 @@ impl AsRef<[u8]> for Unread {
     }
 }
 
-/// Refuses an answer that there is no memory for. The chunks of an export are bounded by the places of exports.
+/// Refuses an answer that there is no memory for. It is coded already: what lies with a client that does not read is
+/// what counts.
 pub(crate) async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    let Some(size) = response
-        .body()
-        .size_hint()
-        .exact()
-        .filter(|size| *size > SHORT)
-    else {
-        return response;
+    let (mut head, body) = next.run(request).await.into_parts();
+    let body = if head.extensions.remove::<Streamed>().is_none() {
+        whole(&app.unread, body).await
+    } else if head.headers.contains_key(CONTENT_ENCODING) {
+        app.unread.share(CODER).map(|share| Held::of(body, share))
+    } else {
+        Ok(body)
     };
-    // One that is longer than all of it has to have all of it.
-    let pieces = size
-        .div_ceil(PIECE as u64)
-        .min(app.limits.max_unread_bytes / PIECE as u64);
-    let share = u32::try_from(pieces)
-        .ok()
-        .map(|pieces| app.unread.clone().try_acquire_many_owned(pieces));
-    let Some(Ok(share)) = share else {
-        return ApiError::Unread.into_response();
-    };
-    let (head, body) = response.into_parts();
-    match to_bytes(body, usize::MAX).await {
-        Ok(bytes) => {
-            let unread = Unread {
-                bytes,
-                _share: share,
-            };
-            Response::from_parts(head, Body::from(Bytes::from_owner(unread)))
-        }
-        Err(error) => ApiError::Data(error.to_string()).into_response(),
+    match body {
+        Ok(body) => Response::from_parts(head, body),
+        Err(error) => error.into_response(),
     }
+}
+
+async fn whole(memory: &Memory, body: Body) -> Result<Body, ApiError> {
+    let bytes = to_bytes(body, usize::MAX).await;
+    let bytes = bytes.map_err(|error| ApiError::Data(error.to_string()))?;
+    if bytes.len() <= SHORT {
+        return Ok(bytes.into());
+    }
+    Ok(memory.share(bytes.len())?.of(bytes).into())
 }

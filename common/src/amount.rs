@@ -10,7 +10,9 @@ use std::str::FromStr;
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::{BigInt, Sign};
 
-use crate::decimal::{Decimal, DecimalError, nearest_f64, power_of_ten, read_f64, write_units};
+use crate::decimal::{
+    Decimal, DecimalError, checked_power_of_ten, nearest_f64, read_f64, trim, write_units,
+};
 
 /// An exact sum of sizes, or of price x size.
 #[derive(Debug, Clone)]
@@ -99,15 +101,15 @@ impl Amount {
     #[must_use]
     pub fn units_at(&self, scale: u32) -> Option<i128> {
         let fits = |units: &i128| units.unsigned_abs() < 10_u128.pow(38);
-        let power = |exponent: u32| 10_i128.checked_pow(exponent);
         if let Form::Small { units: 0, .. } = self.0 {
             return Some(0);
         }
         if let Form::Small { units, scale: own } = self.0 {
             if own <= scale {
-                return units.checked_mul(power(scale - own)?).filter(fits);
+                let unit = checked_power_of_ten(scale - own)?;
+                return units.checked_mul(unit).filter(fits);
             }
-            let unit = power(own - scale)?;
+            let unit = checked_power_of_ten(own - scale)?;
             return (units % unit == 0).then_some(units / unit).filter(fits);
         }
         let (units, own) = self.to_big().normalized().into_bigint_and_exponent();
@@ -151,7 +153,7 @@ fn add_small((a, s): (i128, u32), (b, t): (i128, u32)) -> Option<Form> {
         if from == scale {
             Some(units)
         } else {
-            10_i128.checked_pow(scale - from)?.checked_mul(units)
+            checked_power_of_ten(scale - from)?.checked_mul(units)
         }
     };
     Some(Form::Small {
@@ -163,11 +165,10 @@ fn add_small((a, s): (i128, u32), (b, t): (i128, u32)) -> Option<Form> {
 /// The quotient in units of 10^-`places`, rounded half-even; `None` when 127 bits do not hold it or there is none.
 fn divide_small((a, s): (i128, u32), (b, t): (i128, u32), places: u32) -> Option<i128> {
     let (up, down) = (places + t, s);
-    let power = |exponent: u32| 10_i128.checked_pow(exponent);
     let (a, b) = if up >= down {
-        (a.checked_mul(power(up - down)?)?, b)
+        (a.checked_mul(checked_power_of_ten(up - down)?)?, b)
     } else {
-        (a, b.checked_mul(power(down - up)?)?)
+        (a, b.checked_mul(checked_power_of_ten(down - up)?)?)
     };
     let (quotient, remainder) = (a.checked_div(b)?, a.checked_rem(b)?);
     let twice = remainder.unsigned_abs().checked_mul(2)?;
@@ -230,17 +231,8 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Form::Small { units, scale } => {
-                let (mut units, mut scale) = (*units, if *units == 0 { 0 } else { *scale });
-                while scale > 0 && units % power_of_ten(1) == 0 {
-                    units /= 10;
-                    scale -= 1;
-                }
-                write_units(
-                    f,
-                    units < 0,
-                    &units.unsigned_abs().to_string(),
-                    scale as usize,
-                )
+                let (units, scale) = trim(*units, if *units == 0 { 0 } else { *scale });
+                write_units(f, units < 0, units.unsigned_abs(), scale as usize)
             }
             Form::Large(value) => f.write_str(&value.normalized().to_plain_string()),
         }

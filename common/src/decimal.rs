@@ -13,10 +13,26 @@ pub const MAX_DIGITS: u32 = 28;
 /// Most decimals of a price or a size.
 pub const MAX_SCALE: u8 = 18;
 
-/// 10^exponent. `exponent` is at most 38, the greatest power of ten in an `i128`.
+/// 10^0 to 10^38, the greatest power of ten in an `i128`.
+const POWERS: [i128; 39] = {
+    let mut powers = [1; 39];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = powers[exponent - 1] * 10;
+        exponent += 1;
+    }
+    powers
+};
+
+/// 10^exponent. `exponent` is at most 38.
 #[must_use]
 pub const fn power_of_ten(exponent: u32) -> i128 {
-    10_i128.pow(exponent)
+    POWERS[exponent as usize]
+}
+
+/// 10^exponent; `None` when an `i128` does not hold it.
+pub(crate) fn checked_power_of_ten(exponent: u32) -> Option<i128> {
+    POWERS.get(exponent as usize).copied()
 }
 
 /// Powers of ten that a double holds exactly.
@@ -86,10 +102,7 @@ impl Decimal {
         if units == 0 {
             return Ok(Self::ZERO);
         }
-        while scale > 0 && units % 10 == 0 {
-            units /= 10;
-            scale -= 1;
-        }
+        (units, scale) = trim(units, scale);
         if scale > u32::from(MAX_SCALE)
             || units.unsigned_abs() >= power_of_ten(MAX_DIGITS).unsigned_abs()
         {
@@ -165,8 +178,7 @@ impl FromStr for Decimal {
                     let shift = u32::try_from(dropped_zeros + 1)
                         .map_err(|_| DecimalError::TooManyDigits)?;
                     dropped_zeros = 0;
-                    units = 10_i128
-                        .checked_pow(shift)
+                    units = checked_power_of_ten(shift)
                         .and_then(|power| units.checked_mul(power))
                         .and_then(|shifted| shifted.checked_add(i128::from(byte - b'0')))
                         .ok_or(DecimalError::TooManyDigits)?;
@@ -195,7 +207,7 @@ impl FromStr for Decimal {
             Ok(scale) => Self::new(signed, scale),
             Err(_) => u32::try_from(-scale)
                 .ok()
-                .and_then(|power| 10_i128.checked_pow(power))
+                .and_then(checked_power_of_ten)
                 .and_then(|power| signed.checked_mul(power))
                 .ok_or(DecimalError::TooManyDigits)
                 .and_then(|units| Self::new(units, 0)),
@@ -222,26 +234,51 @@ impl fmt::Display for Decimal {
         write_units(
             f,
             self.high < 0,
-            &self.units().unsigned_abs().to_string(),
+            self.units().unsigned_abs(),
             usize::from(self.scale),
         )
     }
 }
 
-/// Writes whole `digits` x 10^-`scale` in plain notation.
+/// The same number without trailing zeros among its `scale` decimals.
+pub(crate) fn trim(mut units: i128, mut scale: u32) -> (i128, u32) {
+    // 64 bits divide several times as fast, and most numbers have no more.
+    if let Ok(mut small) = i64::try_from(units) {
+        while scale > 0 && small % 10 == 0 {
+            small /= 10;
+            scale -= 1;
+        }
+        return (small.into(), scale);
+    }
+    while scale > 0 && units % 10 == 0 {
+        units /= 10;
+        scale -= 1;
+    }
+    (units, scale)
+}
+
+/// Writes `units` x 10^-`scale` in plain notation.
 pub(crate) fn write_units(
     f: &mut fmt::Formatter<'_>,
     negative: bool,
-    digits: &str,
+    units: u128,
     scale: usize,
 ) -> fmt::Result {
-    let sign = if negative { "-" } else { "" };
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(units);
+    if negative {
+        f.write_str("-")?;
+    }
     if scale == 0 {
-        return write!(f, "{sign}{digits}");
+        return f.write_str(digits);
     }
     match digits.len().checked_sub(scale) {
-        Some(whole) if whole > 0 => write!(f, "{sign}{}.{}", &digits[..whole], &digits[whole..]),
-        _ => write!(f, "{sign}0.{digits:0>scale$}"),
+        Some(whole) if whole > 0 => {
+            f.write_str(&digits[..whole])?;
+            f.write_str(".")?;
+            f.write_str(&digits[whole..])
+        }
+        _ => write!(f, "0.{digits:0>scale$}"),
     }
 }
 

@@ -131,6 +131,29 @@ impl Batch {
         }
     }
 
+    /// The Kafka timestamps of its messages, in milliseconds since 1970-01-01T00:00:00Z.
+    pub fn timestamps(&self) -> impl Iterator<Item = i64> {
+        let records = self.records.iter().map(|record| record.source);
+        let letters = self.letters.iter().map(|letter| letter.source);
+        records.chain(letters).filter_map(|source| source.timestamp)
+    }
+
+    /// Its first dead letter in a few words.
+    #[must_use]
+    pub fn example(&self) -> Option<String> {
+        self.letters.first().map(|letter| self.describe(letter))
+    }
+
+    /// One of its dead letters in a few words: where it stands and what is wrong.
+    #[must_use]
+    pub fn describe(&self, letter: &DeadLetter) -> String {
+        let TopicPartition { topic, partition } =
+            &self.partitions[usize::from(letter.source.partition)];
+        let (offset, reason) = (letter.source.offset, letter.fault.reason.as_str());
+        let detail = &letter.fault.detail;
+        format!("{topic} [{partition}] offset {offset} ({reason}: {detail})")
+    }
+
     /// Whether it would change nothing, not even a position.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod floor;
 pub mod fold;
 pub mod health;
+mod letters_told;
 mod levels;
 pub mod merge;
 pub mod metrics;

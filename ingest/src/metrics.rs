@@ -14,7 +14,6 @@ use prometheus::{
 pub use self::pending::{Pending, Storing};
 pub use self::positions::Positions;
 
-use self::pending::{seconds, timestamps};
 use crate::batch::Batch;
 use crate::dead_letter::Reason;
 use crate::store::marks;
@@ -229,7 +228,7 @@ impl Metrics {
         self.batch_size.observe(batch.len() as f64);
         let delays = self.message_delay.local();
         let mut newest = self.newest_message.get();
-        for timestamp in timestamps(batch) {
+        for timestamp in batch.timestamps() {
             let time = seconds(timestamp);
             delays.observe((now - time).max(0.0));
             newest = newest.max(time);
@@ -237,6 +236,16 @@ impl Metrics {
         delays.flush();
         self.newest_message.set(newest);
     }
+}
+
+/// Kafka's milliseconds, as Prometheus has times.
+fn seconds(milliseconds: i64) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds below 2^52 are exact"
+    )]
+    let milliseconds = milliseconds as f64;
+    milliseconds / 1000.0
 }
 
 /// Why an attempt is repeated, by SQLSTATE class where the server gave one; one of [`CAUSES`].

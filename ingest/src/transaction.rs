@@ -14,8 +14,9 @@ use common::database::Database;
 use common::tick::{Symbol, TickKey};
 use sqlx::{Acquire as _, PgConnection};
 
+use self::ticks::{insert_fresh, merge_late};
 use crate::batch::Batch;
-use crate::dead_letter::{DeadLetter, Fault};
+use crate::dead_letter::{DeadLetter, Fault, Reason};
 use crate::floor;
 use crate::fold::Buckets;
 use crate::levels::{SymbolWork, bring_up_to_date};
@@ -24,7 +25,6 @@ use crate::recent::{Changes, Recent};
 use crate::store::positions::{Fence, fence};
 use crate::store::symbols::{Ids, Locked};
 use crate::store::{self, days, letters, symbols};
-use crate::transaction::ticks::{insert_fresh, merge_late};
 
 /// Longest time for one transaction: a server that is gone without a word would never answer. Marks of
 /// views count on this bound, see `store::marks`.
@@ -51,6 +51,8 @@ pub struct Outcome {
     pub candles: u64,
     /// Dead letters by reason.
     pub letters: BTreeMap<&'static str, u64>,
+    /// One of them in a few words, when there are any but those that retention refuses.
+    pub example: Option<String>,
     /// How long each phase took, see [`crate::metrics::PHASES`].
     pub phases: Vec<(&'static str, Duration)>,
 }
@@ -182,6 +184,10 @@ async fn store_by(
             .entry(letter.fault.reason.as_str())
             .or_default() += 1;
     }
+    outcome.example = dead
+        .iter()
+        .find(|letter| letter.fault.reason != Reason::BelowFloor)
+        .map(|letter| batch.describe(letter));
     letters::write(&mut tx, cluster, &batch.partitions, &dead).await?;
     end_of("write");
     *committing = Some(Box::new(outcome.clone()));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::database::{Database, explain, sqlstate};
 use common::telemetry::traces;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use crate::batch::{Batch, Span, TopicPartition};
 use crate::breaker::{Breaker, Counts};
@@ -17,14 +17,13 @@ use crate::config::PoisonConfig;
 use crate::dead_letter::{Fault, Reason};
 use crate::failure::{Class, backoff, class};
 use crate::health::Health;
+use crate::letters_told::LettersTold;
 use crate::metrics::{Metrics, cause};
 use crate::store::{positions, sessions};
 use crate::transaction::{Known, Outcome, TransactionError, store};
 
 /// How long it may take to look for frozen sessions, and to end them.
 const END_FROZEN: Duration = Duration::from_secs(30);
-/// The log tells of dead letters no more often: a topic of garbage has thousands a second.
-const LETTERS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub struct Writer {
     known: Known,
     breaker: Breaker,
     poison: PoisonConfig,
-    letters: LettersTold,
+    told: LettersTold,
     metrics: Metrics,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -71,7 +70,7 @@ impl Writer {
             known: Known::default(),
             breaker: Breaker::new(poison),
             poison,
-            letters: LettersTold::default(),
+            told: LettersTold::default(),
             metrics,
             health,
             stop,
@@ -95,7 +94,7 @@ impl Writer {
             messages: batch.len() as u64,
             poison: batch.letters.len() as u64,
         };
-        if let Some(verdict) = self.too_much_poison(known, example(&batch).as_deref()) {
+        if let Some(verdict) = self.too_much_poison(known, batch.example().as_deref()) {
             return verdict;
         }
         let _storing = self.metrics.pending.storing(&batch);
@@ -109,21 +108,21 @@ impl Writer {
                     }
                 }
                 Whole::Refused(error) if batch.records.len() == 1 => {
-                    warn!(%error, "the database refuses a message; it becomes a dead letter");
+                    debug!(%error, "the database refuses a message; it becomes a dead letter");
                     pending.push(batch.into_letters(&Fault {
                         reason: Reason::Refused,
                         detail: explain(&error),
                     }));
                 }
                 Whole::Refused(error) if batch.records.is_empty() => {
-                    let example = example(&batch).unwrap_or_else(|| "a position alone".into());
+                    let example = batch.example().unwrap_or_else(|| "a position alone".into());
                     return Verdict::Fatal(format!(
                         "the database refuses {example} as a dead letter: {}",
                         explain(&error)
                     ));
                 }
                 Whole::Refused(error) => {
-                    warn!(%error, records = batch.records.len(), "the database refuses a batch; halving it");
+                    debug!(%error, records = batch.records.len(), "the database refuses a batch; halving it");
                     self.metrics.halved.inc();
                     let (first, second) = batch.split();
                     pending.extend([second, first]);
@@ -243,6 +242,8 @@ impl Writer {
             poison: poison.sum(),
         };
         self.breaker.count(Instant::now(), counts);
+        self.told
+            .tell(Instant::now(), counts.poison, outcome.example.as_deref());
         let count = |label: &str, number: u64| {
             self.metrics
                 .messages
@@ -264,15 +265,6 @@ impl Writer {
         count("correction", outcome.corrections);
         count("cancel_first", outcome.cancels_first);
         count("tombstone", batch.tombstones);
-        let letters = outcome.letters.values().sum();
-        if let Some(letters) = self.letters.due(Instant::now(), letters) {
-            let reasons: Vec<&str> = outcome.letters.keys().copied().collect();
-            let such_as = example(batch).unwrap_or_else(|| reasons.join(", "));
-            warn!(
-                letters,
-                such_as, "messages became dead letters: see `ingest dead-letters list`"
-            );
-        }
         for (reason, number) in &outcome.letters {
             self.metrics
                 .dead_letters
@@ -281,40 +273,6 @@ impl Writer {
             count("dead_letter", *number);
         }
     }
-}
-
-/// How many dead letters the log does not tell of yet.
-#[derive(Debug, Default)]
-struct LettersTold {
-    untold: u64,
-    told: Option<Instant>,
-}
-
-impl LettersTold {
-    /// What is to be told now, with `more` of them.
-    fn due(&mut self, now: Instant, more: u64) -> Option<u64> {
-        self.untold += more;
-        let quiet = self
-            .told
-            .is_none_or(|told| now.duration_since(told) >= LETTERS_TOLD_EVERY);
-        if more == 0 || !quiet {
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
-    }
-}
-
-/// The first dead letter of a batch, in a few words.
-fn example(batch: &Batch) -> Option<String> {
-    let letter = batch.letters.first()?;
-    let TopicPartition { topic, partition } =
-        &batch.partitions[usize::from(letter.source.partition)];
-    let (offset, reason) = (letter.source.offset, letter.fault.reason.as_str());
-    Some(format!(
-        "{topic} [{partition}] offset {offset} ({reason}: {})",
-        letter.fault.detail
-    ))
 }
 
 enum Whole {
@@ -329,19 +287,4 @@ fn jitter() -> f64 {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |now| now.subsec_nanos());
     f64::from(nanos % 1000) / 1000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_tells_of_all_dead_letters_but_not_of_each() {
-        let mut letters = LettersTold::default();
-        let begin = Instant::now();
-        let told: Vec<Option<u64>> = [(0, 0), (1, 3), (2, 4), (9, 5), (12, 0), (13, 2), (14, 1)]
-            .map(|(second, more)| letters.due(begin + Duration::from_secs(second), more))
-            .into();
-        assert_eq!(told, [None, Some(3), None, None, None, Some(11), None]);
-    }
 }

@@ -160,12 +160,15 @@ pub async fn bench(options: &Bench) -> Result<()> {
     let total = total + u64::from(options.live_ticks()) + read::prepare(&publisher).await?;
     let what = "all ticks are stored";
     let alive = || worker.check_alive();
-    eventually_while(what, Duration::from_mins(1), alive, async || {
-        match stored(&mut db).await? {
+    eventually_while(
+        what,
+        Duration::from_mins(1),
+        alive,
+        async || match stored(&mut db).await? {
             stored if stored < total => Err(anyhow::anyhow!("{stored} of {total} are stored")),
             _ => Ok(()),
-        }
-    })
+        },
+    )
     .await?;
     worker.stop(Duration::from_secs(10));
     let stored: i64 =

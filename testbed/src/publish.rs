@@ -205,7 +205,10 @@ mod tests {
         // GIVEN a file whose last line cannot be read, or not be written as a message, and no broker
         let name = format!("testbed-publish-{}.csv", std::process::id());
         let file = std::env::temp_dir().join(name);
-        for (last, told) in [("2,one,1", ".csv:3"), ("9223372036854775807,1,1", "9223372036854775807")] {
+        for (last, told) in [
+            ("2,one,1", ".csv:3"),
+            ("9223372036854775807,1,1", "9223372036854775807"),
+        ] {
             std::fs::write(&file, format!("event_time,price,size\n1,1,1\n{last}\n")).unwrap();
             let options = Publish {
                 file: file.clone(),

@@ -18,13 +18,6 @@ fn tag(response: &Response) -> String {
 }
 
 #[test]
-fn the_hash_is_fnv_1a() {
-    // The test vectors of draft-eastlake-fnv.
-    assert_eq!(fnv("".bytes()), 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
-    assert_eq!(fnv("a".bytes()), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
-}
-
-#[test]
 fn another_build_names_a_state_otherwise() {
     assert_eq!(State::by("1 a", "x"), State::by("1 a", "x"));
     assert_ne!(State::by("1 a", "x"), State::by("1 b", "x"));

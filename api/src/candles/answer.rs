@@ -35,7 +35,7 @@ pub(super) async fn answer(
     let (state, freshness) = (frame.state(), frame.freshness(app.correction_horizon));
     let known = Known::of(headers);
     if let Some(mut response) = known.answer(state, freshness) {
-        snapshot.end().await?;
+        snapshot.end();
         caching::tell_lag(&mut response, symbol.now, symbol.changed_at);
         return Ok(response);
     }
@@ -81,7 +81,7 @@ pub(super) async fn answer(
         };
         return Ok(answer.export(pages, page, encoder, app, place));
     }
-    snapshot.end().await?;
+    snapshot.end();
     drop(place);
     columns.write(&page.rows, &mut *encoder)?;
     let next = next.as_ref().map(|(_, query)| query.as_str());
@@ -153,5 +153,9 @@ impl Pages for CandlePages {
     fn write(&self, page: &Page, encoder: &mut dyn Encoder) -> Result<u64, ApiError> {
         self.columns.write(&page.rows, encoder)?;
         Ok(page.rows.len() as u64)
+    }
+
+    fn end(self) {
+        self.snapshot.end();
     }
 }

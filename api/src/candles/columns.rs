@@ -162,6 +162,7 @@ impl Columns {
     /// When a value does not fit its column.
     pub(crate) fn write(&self, rows: &[Row], encoder: &mut dyn Encoder) -> Result<(), ApiError> {
         let mut values = Vec::with_capacity(self.list.len());
+        encoder.reserve(rows.len());
         for row in rows {
             let candle = row.candle.as_ref();
             let cell = Cell {

@@ -73,7 +73,7 @@ pub(crate) async fn get(
         response
     };
     if let Some(response) = known.answer(state, freshness) {
-        snapshot.end().await?;
+        snapshot.end();
         return Ok(lag(response));
     }
 
@@ -84,7 +84,7 @@ pub(crate) async fn get(
             None => None,
         });
     }
-    snapshot.end().await?;
+    snapshot.end();
 
     let mut json = Json::default();
     json.open('{');

@@ -1,7 +1,7 @@
 //! `indicators=sma:20,macd:12:26:9`: which ones are asked for.
 
 use super::{Arguments, CATALOGUE, Domain, Entry, History, MAX_PERIOD, Step};
-use crate::problem::{Fault, shown};
+use crate::problem::{EMPTY_ITEM, Fault, shown};
 
 /// Most indicators of one request.
 pub(crate) const MAX_ASKED: usize = 20;
@@ -91,8 +91,7 @@ fn fault(item: &str, detail: &str) -> Fault {
 
 fn one(item: &str) -> Result<Asked, Vec<Fault>> {
     if item.is_empty() {
-        let detail = "names separated by commas, none of them empty";
-        return Err(vec![Fault::new(PARAMETER, detail)]);
+        return Err(vec![Fault::new(PARAMETER, EMPTY_ITEM)]);
     }
     let mut parts = item.split(':');
     let name = parts.next().unwrap_or_default();

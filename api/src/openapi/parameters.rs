@@ -86,7 +86,7 @@ fn rows(name: &str, limits: &Limits) -> Option<Described> {
         ),
         "from" => (
             instant(),
-            "First time, inclusive. With it pages go from the oldest rows to the newest. Without it the first page holds the newest rows, the next one those before them; within each page order counts.",
+            "First time, inclusive. With it pages go from the oldest rows to the newest, or the other way with order=desc. Without it the first page holds the newest rows, the next one those before them; within each page order counts.",
             json!("2019-06-24T00:00:00Z"),
         ),
         "to" => (

@@ -36,7 +36,7 @@ const PROBLEMS: [(&str, &str, &str); 7] = [
     (
         "503",
         "Away",
-        "The database does not answer, or all its sessions are at work.",
+        "The database does not answer, or all its sessions are at work, or answers that clients do not read fill max_unread_bytes.",
     ),
     (
         "504",

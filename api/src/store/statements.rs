@@ -1,4 +1,4 @@
-//! The statements that read candles of a level, made of constants.
+//! The statements that read candles of a level. Nothing of a request is in their text.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -60,6 +60,15 @@ impl Symbol {
         })
     }
 
+    /// The same with its dates.
+    pub(super) fn with_dates(row: &PgRow) -> Result<Self, ApiError> {
+        let first: Option<NaiveDate> = row.try_get("first_date")?;
+        Ok(Self {
+            dates: first.zip(row.try_get("last_date")?),
+            ..Self::of(row)?
+        })
+    }
+
     /// The instant before which rows of `source` were deleted; `None` when none were. What is made of them in part is
     /// not known. Microseconds since 1970-01-01T00:00:00Z.
     pub(crate) fn kept_from(&self, source: Source) -> Option<i64> {

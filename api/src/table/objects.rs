@@ -3,6 +3,9 @@
 use super::{Column, EncodeError, Encoder, Spelling, Value};
 use crate::encode::Json;
 
+/// Bytes of a value on average, and what stands between rows: a little more than times and decimals have.
+const VALUE: usize = 16;
+
 /// Writes a JSON object for each row.
 pub(super) struct Objects {
     /// What stands before each value, from the end of the one before it.
@@ -50,6 +53,11 @@ impl Objects {
 }
 
 impl Encoder for Objects {
+    fn reserve(&mut self, rows: usize) {
+        let names: usize = self.heads.iter().map(String::len).sum();
+        self.text.reserve(rows * (names + self.heads.len() * VALUE));
+    }
+
     fn row(&mut self, values: &[Value<'_>]) -> Result<(), EncodeError> {
         if self.follows && !self.lines {
             self.text.push(',');

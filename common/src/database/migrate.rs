@@ -1,4 +1,4 @@
-//! The migrations.
+//! The migrations: forward only, and one process at a time, under an advisory lock.
 
 use sqlx::ConnectOptions as _;
 use sqlx::migrate::Migrator;

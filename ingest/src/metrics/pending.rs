@@ -1,4 +1,5 @@
-//! How old the messages are that wait for a commit.
+//! How old the messages are that wait for a commit. The age is taken when it is asked for, so that it grows while the
+//! database is away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,6 +9,7 @@ use prometheus::Gauge;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
+use super::seconds;
 use crate::batch::Batch;
 
 /// The oldest message of the batch that is being stored; its age is told when it is asked for, so
@@ -33,7 +35,7 @@ impl Pending {
     /// A batch is being stored until what is returned is dropped.
     #[must_use]
     pub fn storing(&self, batch: &Batch) -> Storing {
-        let oldest = timestamps(batch).min().unwrap_or(i64::MAX);
+        let oldest = batch.timestamps().min().unwrap_or(i64::MAX);
         self.oldest.store(oldest, Ordering::Relaxed);
         Storing(self.oldest.clone())
     }
@@ -63,22 +65,6 @@ impl Collector for Pending {
         self.delay.set((now - seconds(oldest)).max(0.0));
         self.delay.collect()
     }
-}
-
-/// The Kafka timestamps of a batch's messages, in milliseconds.
-pub(super) fn timestamps(batch: &Batch) -> impl Iterator<Item = i64> {
-    let records = batch.records.iter().map(|record| record.source);
-    let letters = batch.letters.iter().map(|letter| letter.source);
-    records.chain(letters).filter_map(|source| source.timestamp)
-}
-
-pub(super) fn seconds(milliseconds: i64) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "milliseconds below 2^52 are exact"
-    )]
-    let milliseconds = milliseconds as f64;
-    milliseconds / 1000.0
 }
 
 #[cfg(test)]

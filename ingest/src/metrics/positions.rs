@@ -1,4 +1,4 @@
-//! Where each partition of this worker stands.
+//! Where each partition of this worker stands. Those that another worker has are not shown.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! What is done to days alone: their zone may change, and its rules.
+//! What is done to days alone: their zone may change, and its rules. Revisions go on from the days before.
 
 use std::collections::BTreeMap;
 

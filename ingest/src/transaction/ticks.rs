@@ -1,4 +1,4 @@
-//! A batch's ticks go into the stored blocks.
+//! A batch's ticks go into the stored blocks. Their symbols are locked already, and blocks of one symbol never overlap.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -75,7 +75,10 @@ pub(super) async fn run(server: &Postgres) -> Result<Reads> {
         .env("FDA_ADMIN__LISTEN", format!("127.0.0.1:{}", ports::free()?));
     let _api = Launch::new("api", command, folder.join("api.log")).start()?;
     let api = Page::new(&format!("http://127.0.0.1:{port}"), StatusCode::OK)?;
-    let answer = eventually("the api answers", Duration::from_mins(1), async || api.ask().await).await?;
+    let answer = eventually("the api answers", Duration::from_mins(1), async || {
+        api.ask().await
+    })
+    .await?;
     let tag = answer.headers().get(ETAG).context("the page has no ETag")?;
     let unchanged = Page {
         tag: Some(tag.to_str()?.to_owned()),
@@ -219,6 +222,9 @@ async fn front(folder: &Path, api: u16) -> Result<Option<(Process, Page)>> {
         cached: true,
         ..Page::new(&format!("http://127.0.0.1:{port}"), StatusCode::OK)?
     };
-    eventually("nginx has the page", Duration::from_mins(1), async || page.ask().await).await?;
+    eventually("nginx has the page", Duration::from_mins(1), async || {
+        page.ask().await
+    })
+    .await?;
     Ok(Some((process, page)))
 }
