@@ -45,7 +45,9 @@ pub(super) async fn answer(
     let mut feeds = Feeds::default();
     let page = frame.read(&mut snapshot, &mut feeds).await?;
 
-    let export = query.whole && page.next.is_some();
+    // A page may be longer than an export may be.
+    let rows = page.rows.len() as u64;
+    let export = query.whole && (page.next.is_some() || rows > app.limits.max_export_rows);
     let next = page.next.filter(|_| !export).map(|last| query.next(last));
     let as_of = if export {
         // The rows to come are not known yet: the symbol's newest change stands for theirs.

@@ -4,7 +4,7 @@ use common::calendar::{Bucket, Grid};
 use common::candle::Candle;
 
 use crate::indicators::Values;
-use crate::store::{Changes, Direction, Part, Range};
+use crate::store::{Changes, Part};
 
 /// A candle of the answer, or a filled gap.
 #[derive(Debug, Clone)]
@@ -53,19 +53,8 @@ pub(crate) enum Tell {
     Stored,
     /// Those with a candle.
     Traded,
-    /// Those that changed, emptied ones too.
-    Changed(Changed),
-}
-
-/// Which rows have changed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Changed {
-    /// When, or later: microseconds since 1970-01-01T00:00:00Z.
-    pub(crate) since: i64,
-    /// Where the buckets may lie.
-    pub(crate) range: Range,
-    /// In which order the parts come.
-    pub(crate) direction: Direction,
+    /// Those that changed at this time (microseconds since 1970-01-01T00:00:00Z) or later, emptied ones too.
+    Changed(i64),
 }
 
 /// Merges the parts of each bucket. It holds the rows that are told and no others.
@@ -73,11 +62,11 @@ pub(crate) struct Fold<'a> {
     grid: &'a Grid,
     tell: Tell,
     current: Option<Row>,
+    /// Whether that bucket has ticks, or had some.
+    counts: bool,
     /// The last changes seen: a minute that is cut by a boundary changes two buckets.
     changes: Option<Changes>,
     rows: Vec<Row>,
-    /// The bucket that was closed last.
-    last: Option<Bucket>,
     /// The newest change of all buckets, told or not.
     newest: Option<i64>,
 }
@@ -89,9 +78,9 @@ impl<'a> Fold<'a> {
             grid,
             tell,
             current: None,
+            counts: false,
             changes: None,
             rows: Vec::new(),
-            last: None,
             newest: None,
         }
     }
@@ -104,13 +93,13 @@ impl<'a> Fold<'a> {
             .is_some_and(|row| row.bucket.contains(part.time))
         {
             self.close();
-            self.pass(Some(part.time));
             let mut row = Row::empty(self.grid.bucket(part.time));
             if let Some(changes) = &self.changes {
                 row.change(changes);
             }
             self.current = Some(row);
         }
+        self.counts |= part.counts;
         let Some(row) = &mut self.current else { return };
         if let Some(changes) = part.changes {
             row.change(&changes);
@@ -124,46 +113,18 @@ impl<'a> Fold<'a> {
     }
 
     fn close(&mut self) {
-        if let Some(row) = self.current.take() {
-            self.last = Some(row.bucket);
-            self.add(row);
-        }
-    }
-
-    fn add(&mut self, row: Row) {
+        let counts = std::mem::take(&mut self.counts);
+        let Some(row) = self.current.take() else {
+            return;
+        };
         self.newest = self.newest.max(row.updated_at);
         let told = match self.tell {
-            Tell::Stored => true,
+            Tell::Stored => counts,
             Tell::Traded => row.candle.is_some(),
-            Tell::Changed(changed) => row.updated_at >= Some(changed.since),
+            Tell::Changed(since) => counts && row.updated_at >= Some(since),
         };
         if told {
             self.rows.push(row);
-        }
-    }
-
-    /// Tells buckets without parts, up to the one of the next part, that the last change touched: the minute that bears
-    /// it may be cut, and a cancel have emptied one side.
-    fn pass(&mut self, next: Option<i64>) {
-        let (Tell::Changed(changed), Some(changes), Some(last)) =
-            (self.tell, self.changes, self.last)
-        else {
-            return;
-        };
-        let step = match changed.direction {
-            Direction::Forward => Grid::after,
-            Direction::Backward => Grid::before,
-        };
-        let mut bucket = step(self.grid, last);
-        while changes.touch(bucket)
-            && changed.range.from <= bucket.start
-            && bucket.start < changed.range.to
-            && next.is_none_or(|next| !bucket.contains(next))
-        {
-            let mut row = Row::empty(bucket);
-            row.change(&changes);
-            self.add(row);
-            bucket = step(self.grid, bucket);
         }
     }
 
@@ -186,7 +147,6 @@ impl<'a> Fold<'a> {
     /// are as of would go back otherwise.
     pub(crate) fn finish_as_of(mut self) -> (Vec<Row>, Option<i64>) {
         self.close();
-        self.pass(None);
         (self.rows, self.newest)
     }
 }
@@ -194,6 +154,7 @@ impl<'a> Fold<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Range;
     use common::calendar::Anchor;
 
     const MINUTE: i64 = 60_000_000;
@@ -211,6 +172,7 @@ mod tests {
                 revision,
                 updated_at: revision,
             }),
+            counts: true,
         }
     }
 
@@ -226,6 +188,7 @@ mod tests {
             time: 100_000_000,
             candle: None,
             changes: None,
+            counts: true,
         });
         // THEN the first bucket has both revisions, the second one that of the cut minute
         let rows = fold.finish();
@@ -237,38 +200,38 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_a_cancel_emptied_is_told_as_changed_beside_its_minute() {
-        // GIVEN a minute that changed, cut into buckets of 25 s of which one has a tick left
+    fn of_a_minute_that_changed_the_buckets_that_have_or_had_ticks_have_changed() {
+        // GIVEN buckets of 25 s in a minute that changed, and a cancelled tick in the second one
         let grid = Grid::new("25s".parse().unwrap(), chrono_tz::UTC, Anchor::Calendar);
-        for (direction, starts) in [
-            (Direction::Forward, [0, 25, 50]),
-            (Direction::Backward, [50, 25, 0]),
-        ] {
-            let changed = Changed {
-                since: 5,
-                range: Range {
-                    from: 0,
-                    to: 75_000_000,
-                },
-                direction,
-            };
-            let mut fold = Fold::new(&grid, Tell::Changed(changed));
-            // WHEN its parts come, the changes first
-            let time = match direction {
-                Direction::Forward => 0,
-                Direction::Backward => MINUTE - 1,
-            };
-            fold.push(Part {
-                time,
-                ..minute(0, 5)
-            });
-            // THEN all of its buckets have changed
-            let rows = fold.finish();
-            let found: Vec<_> = rows
-                .iter()
-                .map(|row| row.bucket.start / 1_000_000)
-                .collect();
-            assert_eq!(found, starts);
+        let cancelled = Part {
+            time: 30_000_000,
+            candle: None,
+            changes: None,
+            counts: true,
+        };
+        for time in [0, MINUTE - 1] {
+            for (tell, told) in [
+                (Tell::Changed(5), vec![(25, 5)]),
+                (Tell::Changed(6), vec![]),
+                (Tell::Stored, vec![(25, 5)]),
+                (Tell::Traded, vec![]),
+            ] {
+                // WHEN the minute comes, which bears the changes, and then the tick
+                let mut fold = Fold::new(&grid, tell);
+                fold.push(Part {
+                    time,
+                    counts: false,
+                    ..minute(0, 5)
+                });
+                fold.push(cancelled.clone());
+                // THEN the others, which never had a tick, are not told, and the change counts as seen
+                let (rows, newest) = fold.finish_as_of();
+                let found: Vec<_> = rows
+                    .iter()
+                    .map(|row| (row.bucket.start / 1_000_000, row.revision))
+                    .collect();
+                assert_eq!((found, newest), (told, Some(5)), "{tell:?}");
+            }
         }
     }
 
@@ -276,16 +239,7 @@ mod tests {
     fn rows_that_are_not_told_are_not_held() {
         // GIVEN a fold that tells what changed at 1000 or later, and one that tells candles
         let grid = Grid::new("1m".parse().unwrap(), chrono_tz::UTC, Anchor::Calendar);
-        let range = Range {
-            from: 0,
-            to: 2_000 * MINUTE,
-        };
-        let changed = Changed {
-            since: 1_000,
-            range,
-            direction: Direction::Forward,
-        };
-        for (tell, told) in [(Tell::Changed(changed), 501), (Tell::Traded, 0)] {
+        for (tell, told) in [(Tell::Changed(1_000), 501), (Tell::Traded, 0)] {
             let mut fold = Fold::new(&grid, tell);
             // WHEN minutes without a tick come, each with a later change
             for n in 0..=1_500 {

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use common::calendar::{self, Anchor, Bucket, Grid};
 use common::candle::{Candle, Edge};
 
-use super::fold::{Changed, Fold, Row, Tell};
+use super::fold::{Fold, Row, Tell};
 use super::pieces::Pieces;
 use super::query::{Alignment, Fill, Position, Query};
 use super::warm_up::Feeds;
@@ -205,13 +205,7 @@ impl<'a> Frame<'a> {
     /// The next `limit` buckets that have a candle.
     async fn candles(&self, snapshot: &mut Snapshot) -> Result<Found, ApiError> {
         let limit = self.query.limit;
-        let tell = self.since.map_or(Tell::Traded, |since| {
-            Tell::Changed(Changed {
-                since,
-                range: self.range,
-                direction: self.direction,
-            })
-        });
+        let tell = self.since.map_or(Tell::Traded, Tell::Changed);
         let mut fold = Fold::new(&self.grid, tell);
         let mut pieces = Pieces::new(&self.grid, self.range, self.since, self.direction);
         let mut rest = pieces.next(snapshot, self.symbol, &self.grid).await?;

@@ -23,6 +23,9 @@ pub(crate) struct Part {
     pub(crate) candle: Option<Candle>,
     /// Changes of the stored row; `None` for a tick, whose minute bears them.
     pub(crate) changes: Option<Changes>,
+    /// Whether its bucket has ticks, or had some that were cancelled. A minute that bears the changes of its ticks
+    /// does not say which of its buckets have.
+    pub(crate) counts: bool,
 }
 
 /// What is told of the changes of a stored row.
@@ -73,6 +76,7 @@ impl Part {
             time,
             candle,
             changes: Some(changes),
+            counts: true,
         })
     }
 }

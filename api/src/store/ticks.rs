@@ -9,9 +9,10 @@ use common::candle::Candle;
 use common::tick::{EventTime, Price, Size, Tick, TickKey};
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::part::number;
+use super::told::ordered;
 use super::{Changes, Direction, Part, Range, Symbol, timestamp};
 use crate::problem::ApiError;
 
@@ -25,10 +26,6 @@ const MINUTES_FORWARD: &str = "select open_time, trades, revision, updated_at fr
      where symbol_id = $1 and open_time >= $2 and open_time < $3 order by open_time limit $4";
 const MINUTES_BACKWARD: &str = "select open_time, trades, revision, updated_at from candles_1m \
      where symbol_id = $1 and open_time >= $2 and open_time < $3 order by open_time desc limit $4";
-const TICKS_FORWARD: &str = "select event_time, sequence, price::text, size::text from ticks_between($1, $2, $3) \
-     order by event_time, sequence";
-const TICKS_BACKWARD: &str = "select event_time, sequence, price::text, size::text from ticks_between($1, $2, $3) \
-     order by event_time desc, sequence desc";
 
 struct Minute {
     open: i64,
@@ -57,11 +54,12 @@ impl Minute {
             time,
             candle: None,
             changes: Some(changes),
+            counts: false,
         }
     }
 }
 
-/// A part for each tick, and before those of a minute one without ticks, which bears its changes; see
+/// A part for each tick, cancelled ones too, and before those of a minute one without ticks, which bears its changes; see
 /// [`super::Snapshot::parts`].
 pub(super) async fn parts(
     connection: &mut PgConnection,
@@ -98,35 +96,40 @@ pub(super) async fn parts(
         .map(|minute| minute.part(read, direction))
         .collect();
     let mut changes = changes.into_iter().peekable();
-    if minutes.iter().any(|minute| minute.trades > 0) {
-        let statement = match direction {
-            Direction::Forward => TICKS_FORWARD,
-            Direction::Backward => TICKS_BACKWARD,
+    let statement = ordered(include_str!("minute_ticks.sql"), direction);
+    let mut ticks = sqlx::query(AssertSqlSafe(statement))
+        .bind(symbol.id)
+        .bind(timestamp(read.from))
+        .bind(timestamp(read.to))
+        .fetch(connection);
+    while let Some(row) = ticks.try_next().await? {
+        let tick = tick(&row)?;
+        // A minute stays before its ticks, also where they begin at the same instant.
+        let before = |minute: &Part| match direction {
+            Direction::Forward => minute.time <= tick.time,
+            Direction::Backward => minute.time >= tick.time,
         };
-        let mut ticks = sqlx::query(statement)
-            .bind(&symbol.name)
-            .bind(timestamp(read.from))
-            .bind(timestamp(read.to))
-            .fetch(connection);
-        while let Some(row) = ticks.try_next().await? {
-            let tick = tick(&row)?;
-            // A minute stays before its ticks, also where they begin at the same instant.
-            let before = |minute: &Part| match direction {
-                Direction::Forward => minute.time <= tick.time,
-                Direction::Backward => minute.time >= tick.time,
-            };
-            while let Some(minute) = changes.next_if(before) {
-                each(minute);
-            }
-            each(tick);
+        while let Some(minute) = changes.next_if(before) {
+            each(minute);
         }
+        each(tick);
     }
+    drop(ticks);
     changes.for_each(each);
     Ok(rest.filter(|rest| !rest.is_empty()))
 }
 
 fn tick(row: &PgRow) -> Result<Part, ApiError> {
     let event_time = EventTime::from(row.try_get::<DateTime<Utc>, _>(0)?);
+    let part = Part {
+        time: event_time.micros(),
+        candle: None,
+        changes: None,
+        counts: true,
+    };
+    if row.try_get(4)? {
+        return Ok(part);
+    }
     let tick = Tick {
         key: TickKey {
             event_time,
@@ -138,9 +141,8 @@ fn tick(row: &PgRow) -> Result<Part, ApiError> {
         cancelled: false,
     };
     Ok(Part {
-        time: event_time.micros(),
         candle: Some(Candle::of(&tick)),
-        changes: None,
+        ..part
     })
 }
 

@@ -147,7 +147,7 @@ fn tick(row: &PgRow) -> Result<ToldTick, ApiError> {
     })
 }
 
-fn ordered(statement: &str, direction: Direction) -> String {
+pub(super) fn ordered(statement: &str, direction: Direction) -> String {
     let order = match direction {
         Direction::Forward => "asc",
         Direction::Backward => "desc",

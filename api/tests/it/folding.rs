@@ -164,6 +164,37 @@ async fn a_revision_counts_changes_of_emptied_parts_too() {
 }
 
 #[tokio::test]
+async fn seconds_without_ticks_have_not_changed_and_are_filled_alike_in_every_page() {
+    // GIVEN two ticks of a minute, 40 s apart
+    let fixture = Fixture::new().await;
+    let trade = |time| Trade::new(at(time), 1);
+    let trades = [trade("2024-01-01T00:00:10Z"), trade("2024-01-01T00:00:50Z")];
+    fixture.add_trades("A", "UTC", &trades).await;
+    for order in ["asc", "desc"] {
+        // WHEN what has changed is asked for THEN it is their seconds and no others
+        let target = format!("/v1/candles/A?interval=1s&order={order}&updated_since=2020-01-01");
+        assert_eq!(fixture.column(&target, "trades").await, [1, 1], "{target}");
+        // WHEN a second between them is the page's first, last or in its middle THEN nothing ever changed it
+        for (from, to) in [("20", "21"), ("20", "40"), ("05", "21"), ("15", "30")] {
+            let target = format!(
+                "/v1/candles/A?interval=1s&fill=previous&order={order}&from=2024-01-01T00:00:{from}Z&to=2024-01-01T00:00:{to}Z"
+            );
+            let body = fixture.json(&target).await;
+            let rows = body["candles"].as_array().unwrap();
+            let row = rows
+                .iter()
+                .find(|row| row["open_time"] == "2024-01-01T00:00:20Z");
+            let row = row.unwrap();
+            assert_eq!(
+                (&row["revision"], &row["updated_at"], &row["filled"]),
+                (&json!(0), &Value::Null, &json!(true)),
+                "{target}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_interval_spelled_otherwise_has_the_same_candles() {
     let fixture = Fixture::new().await;
     let trades = trades("2024-03-10T00:00:00Z", 1_500_000, 40);
