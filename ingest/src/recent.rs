@@ -95,15 +95,21 @@ struct Change {
 }
 
 impl Changes {
-    /// Says that a symbol's stamp changes.
-    pub fn raise(&mut self, id: i32, before: Stamp, after: Stamp) {
-        let newest = Default::default();
+    /// Says that a symbol with this stamp changes.
+    pub fn begin(&mut self, id: i32, before: Stamp) {
         let change = Change {
             before,
-            after,
-            newest,
+            after: before,
+            newest: Default::default(),
         };
         self.symbols.insert(id, change);
+    }
+
+    /// Says which stamp it has then.
+    pub fn raise(&mut self, id: i32, after: Stamp) {
+        if let Some(change) = self.symbols.get_mut(&id) {
+            change.after = after;
+        }
     }
 
     /// Says what is written at a level, in order of keys.
@@ -150,7 +156,8 @@ mod tests {
     /// A transaction that writes one hour, or empties it.
     fn write(recent: &mut Recent, before: i64, after: i64, start: i64, candle: Option<Candle>) {
         let mut changes = Changes::default();
-        changes.raise(ID, stamp(before), stamp(after));
+        changes.begin(ID, stamp(before));
+        changes.raise(ID, stamp(after));
         let bucket = Bucket {
             start,
             end: start + 1,

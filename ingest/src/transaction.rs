@@ -292,12 +292,9 @@ async fn apply(
         symbol.size_scale = symbol.size_scale.max(size.into());
     }
     let mut changes = Changes::default();
-    if !locked.is_empty() {
-        for (id, after) in symbols::raise(tx, &locked).await? {
-            changes.raise(id, locked[&id].stamp, after);
-        }
+    for (id, symbol) in &locked {
+        changes.begin(*id, symbol.stamp);
     }
-
     let mut work = Vec::new();
     for (id, mut effects) in effects {
         outcome.added += effects.first;
@@ -321,5 +318,11 @@ async fn apply(
     outcome.candles = bring_up_to_date(tx, &work, now, recent, &mut changes)
         .await
         .map_err(|error| days::moved_day(error, &locked))?;
+    if !locked.is_empty() {
+        // After its candles: a symbol has changed no earlier than any of them.
+        for (id, after) in symbols::raise(tx, &locked).await? {
+            changes.raise(id, after);
+        }
+    }
     Ok((conflicts, changes))
 }
