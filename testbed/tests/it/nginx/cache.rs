@@ -38,6 +38,9 @@ async fn answers_of_the_api_are_stored_and_validated_as_it_says() {
         .ask("GET", settled, &[("X-Request-Id", "mine-1")])
         .await;
     assert_eq!((hit.cache().as_str(), &hit.body), ("HIT", &miss.body));
+    // AND how old its data was is told when it is asked of the api, and not once that is old itself
+    assert!(!miss.header("x-data-lag-ms").is_empty());
+    assert_eq!(hit.header("x-data-lag-ms"), "");
     assert_eq!(hit.header("x-request-id"), "mine-1");
     assert_ne!(miss.header("x-request-id"), hit.header("x-request-id"));
     let tag = hit.header("etag");
