@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
+use chrono_tz::Tz;
 use common::calendar::local_date;
 use common::database::Database;
 use common::tick::EventTime;
+use sqlx::PgConnection;
 
 use crate::fold::{Buckets, HOUR, Level};
 use crate::recompute;
-use crate::store::candles::{self, Write};
+use crate::store::candles::{self, BucketKey, Write};
 use crate::store::{self, days, hours, marks, symbols, views};
 use crate::verify::Wrong;
 
@@ -43,7 +46,7 @@ async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx:
     let floor = symbol.floor.map_or(i64::MIN, EventTime::micros);
     let now = store::now(&mut tx).await?;
     let buckets = Buckets::new(symbol.zone);
-    let (mut changed, mut days) = (BTreeSet::new(), Vec::new());
+    let (mut changed, mut marked) = (BTreeSet::new(), Vec::new());
     let mut starts: BTreeMap<Level, BTreeSet<i64>> = BTreeMap::new();
     for (level, start) in wrong.iter().filter(|(_, start)| *start >= floor) {
         starts.entry(*level).or_default().insert(*start);
@@ -56,6 +59,18 @@ async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx:
             .into_iter()
             .map(|start| (id, start))
             .collect();
+        if level == Level::Day {
+            for (date, start) in dates(&mut tx, id, symbol.zone, &keys)
+                .await
+                .map_err(|error| days::moved_day(error, &locked))?
+            {
+                marked.extend(
+                    [date, local_date(start, symbol.zone)].map(|date| (id, date, symbol.zone)),
+                );
+                changed.insert((id, buckets.bucket(Level::Hour, start + HOUR - 1).start));
+                written += 1;
+            }
+        }
         let mut stored = candles::read(&mut tx, level, &keys).await?;
         let mut writes = Vec::new();
         for key in keys {
@@ -86,20 +101,39 @@ async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx:
                 }
             }
             if level == Level::Day {
-                days.push((id, write.local_date, symbol.zone));
+                marked.push((id, write.local_date, symbol.zone));
             }
             // The first hour that begins in it, or holds it.
             let hour = buckets.bucket(Level::Hour, (start + HOUR - 1).min(end - 1));
             changed.insert((id, hour.start));
         }
     }
-    marks::write(&mut tx, &marks::of_days(days.into_iter(), now)).await?;
+    marks::write(&mut tx, &marks::of_days(marked.into_iter(), now)).await?;
     hours::write(&mut tx, &changed).await?;
     if written > 0 {
         symbols::touch(&mut tx, id).await?;
     }
     tx.commit().await?;
     Ok(written)
+}
+
+/// Gives days among these their dates; returns the date that each bore and its start.
+async fn dates(
+    tx: &mut PgConnection,
+    id: i32,
+    zone: Tz,
+    keys: &[BucketKey],
+) -> sqlx::Result<Vec<(NaiveDate, i64)>> {
+    let mut wrong = Vec::new();
+    for (_, start) in keys {
+        let named = days::misnamed(tx, id, zone, (*start, *start + 1)).await?;
+        wrong.extend(named.into_iter().map(|(start, date)| (date, start)));
+    }
+    let starts: Vec<i64> = wrong.iter().map(|(_, start)| *start).collect();
+    if !starts.is_empty() {
+        days::rename(tx, id, zone, &starts).await?;
+    }
+    Ok(wrong)
 }
 
 /// Raises a high-water mark that lies below the symbol's last tick.

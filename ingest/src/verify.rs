@@ -14,6 +14,7 @@ use common::database::Database;
 use self::symbol::Check;
 use crate::fold::{Buckets, Level};
 use crate::repair;
+use crate::store::days::MovedDay;
 use crate::store::symbols::Entry;
 use crate::store::views::Compared;
 use crate::store::{self, marks, symbols, views};
@@ -109,7 +110,14 @@ pub async fn verify(
             );
             let wrong = check.take_wrong();
             if scope.repair {
-                report.repaired += repair::candles(database, entry.id, &wrong).await?;
+                match repair::candles(database, entry.id, &wrong).await {
+                    Ok(written) => report.repaired += written,
+                    // The other symbols can be repaired.
+                    Err(error) => match MovedDay::of(&error) {
+                        Some(moved) => report.differ(moved.to_string()),
+                        None => return Err(error),
+                    },
+                }
             }
             if !more {
                 break;

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use common::calendar::local_date;
 use sqlx::PgConnection;
 use sqlx::postgres::PgDatabaseError;
 
 use super::symbols::Locked;
+use super::timestamp;
 
 /// A day begins elsewhere than when it was stored, for zones change their rules.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,17 @@ use super::symbols::Locked;
 pub struct MovedDay {
     symbol: String,
     zone: String,
+}
+
+impl MovedDay {
+    /// What a failure says of a day that has moved, when it is about that.
+    #[must_use]
+    pub fn of(error: &sqlx::Error) -> Option<&Self> {
+        match error {
+            sqlx::Error::Decode(cause) => cause.downcast_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// Tells a failure that is a [`MovedDay`] from others: no message is at fault, though a constraint is.
@@ -93,6 +107,69 @@ pub async fn raise(
     .bind(symbol_id)
     .bind(before.keys().copied().collect::<Vec<_>>())
     .bind(before.values().map(|day| day.0).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Days with `from <= open time < to` that bear another date than the one that begins in `zone` then, as open time
+/// (microseconds since 1970-01-01T00:00:00Z) and date.
+///
+/// # Errors
+/// When the database fails.
+pub async fn misnamed(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    zone: Tz,
+    (from, to): (i64, i64),
+) -> sqlx::Result<Vec<(i64, NaiveDate)>> {
+    let rows: Vec<(DateTime<Utc>, NaiveDate)> = sqlx::query_as(
+        "select open_time, local_date from candles_1d where symbol_id = $1 and open_time >= $2 and open_time < $3 \
+         order by open_time",
+    )
+    .bind(symbol_id)
+    .bind(timestamp(from))
+    .bind(timestamp(to))
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(time, date)| (time.timestamp_micros(), date))
+        .filter(|(start, date)| local_date(*start, zone) != *date)
+        .collect())
+}
+
+/// Gives days the dates that begin in `zone` at their open times, microseconds since 1970-01-01T00:00:00Z.
+///
+/// # Errors
+/// When the database fails, or another day bears such a date.
+pub async fn rename(
+    db: &mut PgConnection,
+    symbol_id: i32,
+    zone: Tz,
+    starts: &[i64],
+) -> sqlx::Result<()> {
+    let times: Vec<_> = starts.iter().map(|start| timestamp(*start)).collect();
+    let dates: Vec<_> = starts
+        .iter()
+        .map(|start| local_date(*start, zone))
+        .collect();
+    // Two may have each other's date: all give theirs back first, and have one of no calendar meanwhile.
+    sqlx::query(
+        "update candles_1d set local_date = local_date + 1000000 where symbol_id = $1 and open_time = any($2)",
+    )
+    .bind(symbol_id)
+    .bind(&times)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "update candles_1d d set local_date = named.local_date, revision = d.revision + 1, updated_at = clock_timestamp() \
+         from unnest($2::timestamptz[], $3::date[]) as named(open_time, local_date) \
+         where d.symbol_id = $1 and d.open_time = named.open_time",
+    )
+    .bind(symbol_id)
+    .bind(&times)
+    .bind(dates)
     .execute(db)
     .await?;
     Ok(())

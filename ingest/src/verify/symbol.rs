@@ -12,7 +12,7 @@ use super::{Report, Scope, Wrong};
 use crate::fold::{Buckets, Level, gather};
 use crate::store::block::BlockRow;
 use crate::store::symbols::Entry;
-use crate::store::{blocks, candles, symbols, timestamp};
+use crate::store::{blocks, candles, days, symbols, timestamp};
 
 /// Blocks in memory at a time.
 const BLOCKS_A_STEP: i64 = 50;
@@ -180,10 +180,11 @@ impl<'a> Check<'a> {
         &mut self,
         db: &mut PgConnection,
         level: Level,
-        (mut from, to): (i64, i64),
+        (first, to): (i64, i64),
         mut expected: BTreeMap<i64, Candle>,
         report: &mut Report,
     ) -> sqlx::Result<()> {
+        let mut from = first;
         loop {
             let stored =
                 candles::page(db, level, self.entry.id, (from, to), CANDLES_A_STEP).await?;
@@ -211,6 +212,19 @@ impl<'a> Check<'a> {
         }
         for start in expected.into_keys() {
             self.differ(level, start, "the candle is missing", report);
+        }
+        if level == Level::Day {
+            let zone = self.buckets.zone();
+            for (start, date) in days::misnamed(db, self.entry.id, zone, (first, to)).await? {
+                if self.is_meant(self.buckets.bucket(level, start)) {
+                    self.differ(
+                        level,
+                        start,
+                        &format!("the day bears the date {date}"),
+                        report,
+                    );
+                }
+            }
         }
         Ok(())
     }

@@ -267,7 +267,11 @@ async fn a_day_that_other_rules_of_its_zone_have_stored_is_for_an_operator_to_ma
             ..Default::default()
         };
         let repaired = ingest::verify::verify(&db.sessions, &scope, |_, _| {}).await;
-        assert!(repaired.unwrap_err().to_string().contains(way_out));
+        let told = repaired.unwrap().sentences;
+        assert!(
+            told.iter().any(|sentence| sentence.contains(way_out)),
+            "{told:?}"
+        );
 
         // WHEN the days are made anew in the same zone
         let tried = rezone(&db.sessions, "A", zone, true, true).await.unwrap();
