@@ -257,6 +257,9 @@ pub fn explain(error: &sqlx::Error) -> String {
         return "no session within database.connect_timeout: nothing answers at database.url, or all sessions are at work"
             .into();
     }
+    if let sqlx::Error::Decode(cause) = error {
+        return cause.to_string();
+    }
     let Some(database) = error.as_database_error() else {
         return error.to_string();
     };
@@ -264,7 +267,7 @@ pub fn explain(error: &sqlx::Error) -> String {
     let hint = match code.as_ref() {
         // No such table, column, function or schema.
         "42P01" | "42703" | "42883" | "3F000" => {
-            "; the schema is missing or old, `ingest migrate` brings it up to date"
+            "; the schema is missing or old, and `ingest migrate` brings it up to date, or this login may not use it"
         }
         _ => "",
     };

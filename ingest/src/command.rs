@@ -107,8 +107,21 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
     let config: IngestConfig = config::load(cli.config.as_deref())?;
     let _traces = telemetry::start(&config.log, "ingest")?;
-    match cli.command.unwrap_or(Command::Run) {
-        Command::Run => Ok(crate::run(config, stop).await?),
+    let command = match cli.command {
+        None | Some(Command::Run) => return Ok(crate::run(config, stop).await?),
+        Some(command) => command,
+    };
+    tokio::select! {
+        done = operate(command, &config) => done,
+        () = stop.cancelled() => Err(anyhow::anyhow!("stopped: the step under way is undone, earlier ones stay").into()),
+    }
+}
+
+/// Carries out what an operator does by hand. One that is dropped leaves its transaction undone.
+async fn operate(command: Command, config: &IngestConfig) -> Result<(), Failure> {
+    match command {
+        // It ends by itself, once what it has taken is stored.
+        Command::Run => Ok(()),
         Command::Migrate => {
             let applied = database::migrate(&config.database).await?;
             println!(
@@ -118,16 +131,16 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Command::Verify(arguments) => verify::execute(&database(&config)?, arguments).await,
+        Command::Verify(arguments) => verify::execute(&database(config)?, arguments).await,
         Command::DeadLetters(command) => {
-            letters::execute(&database(&config)?, &config, command).await
+            letters::execute(&database(config)?, config, command).await
         }
-        Command::Offsets(command) => offsets::execute(&database(&config)?, command).await,
-        Command::Symbols(command) => symbols::execute(&database(&config)?, command).await,
-        Command::Ticks(command) => retain::ticks(&database(&config)?, command).await,
-        Command::Candles(command) => retain::candles(&database(&config)?, command).await,
+        Command::Offsets(command) => offsets::execute(&database(config)?, command).await,
+        Command::Symbols(command) => symbols::execute(&database(config)?, command).await,
+        Command::Ticks(command) => retain::ticks(&database(config)?, command).await,
+        Command::Candles(command) => retain::candles(&database(config)?, command).await,
         Command::Config(ConfigCommand::Check) => {
-            println!("{}", serde_json::to_string_pretty(&config)?);
+            println!("{}", serde_json::to_string_pretty(config)?);
             Ok(())
         }
         Command::Healthcheck => Ok(admin::healthcheck(config.admin.listen).await?),

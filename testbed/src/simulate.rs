@@ -27,7 +27,7 @@ const MAX_SYMBOLS: usize = 26 * 26 * 26;
 /// What the market is like.
 #[derive(Debug, Clone, Args)]
 pub struct Market {
-    /// Ticks a second, all symbols together; 0 for none.
+    /// Ticks a second, all symbols together; `testbed run` takes 0 for none.
     #[arg(long, env = "SIMULATE_RATE", default_value_t = 20.0)]
     pub rate: f64,
     /// How many symbols trade, the first ones most.

@@ -21,8 +21,18 @@ pub enum MigrateError {
     #[error("cannot migrate: {0}")]
     Secret(#[from] SecretError),
     /// A migration failed or was edited after it ran.
-    #[error("cannot migrate: {0}")]
+    #[error("cannot migrate: {}", explain_migration(.0))]
     Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+fn explain_migration(error: &sqlx::migrate::MigrateError) -> String {
+    match error {
+        sqlx::migrate::MigrateError::Execute(error) => explain(error),
+        sqlx::migrate::MigrateError::ExecuteMigration(error, version) => {
+            format!("migration {version}: {}", explain(error))
+        }
+        error => error.to_string(),
+    }
 }
 
 /// Brings the schema up to date; returns the versions applied by this call. Safe to run from several

@@ -1,11 +1,13 @@
 //! `ingest dead-letters`: look at them, and replay them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use common::database::Database;
 
 use super::Failure;
 use crate::config::IngestConfig;
+use crate::dead_letter::Reason;
 use crate::replay;
 use crate::store::letters::{self, Filter, Letter};
 
@@ -39,8 +41,8 @@ pub(super) enum Letters {
 
 #[derive(Debug, Args)]
 pub(super) struct Which {
-    /// Only letters of this reason, such as `conflict`.
-    #[arg(long)]
+    /// Only letters of this reason.
+    #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.map(Reason::as_str)))]
     reason: Option<String>,
     /// Only letters of this topic.
     #[arg(long)]
@@ -71,6 +73,7 @@ pub(super) async fn execute(
             dry_run,
         } => {
             let filter = which.filter(ids);
+            all_exist(database, &filter.ids).await?;
             let done = replay::replay(database, config, &filter, dry_run).await?;
             let (left, would) = (
                 done.left.values().sum::<u64>(),
@@ -92,6 +95,29 @@ pub(super) async fn execute(
     }
 }
 
+/// Fails when a letter is not there.
+async fn all_exist(database: &Database, ids: &[i64]) -> Result<(), Failure> {
+    let filter = Filter {
+        ids: ids.to_vec(),
+        ..Filter::default()
+    };
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let found = letters::newest(&mut *database.acquire().await?, &filter, i64::MAX).await?;
+    match ids
+        .iter()
+        .find(|id| found.iter().all(|letter| letter.id != **id))
+    {
+        Some(id) => Err(missing(*id)),
+        None => Ok(()),
+    }
+}
+
+fn missing(id: i64) -> Failure {
+    anyhow::anyhow!("there is no letter {id}; `ingest dead-letters list` lists them").into()
+}
+
 async fn list(database: &Database, filter: &Filter, limit: u32) -> Result<(), Failure> {
     let mut db = database.acquire().await?;
     for letter in letters::newest(&mut db, filter, limit.into()).await? {
@@ -103,7 +129,7 @@ async fn list(database: &Database, filter: &Filter, limit: u32) -> Result<(), Fa
             letter.offset,
             time(letter.created_at),
             letter.reason,
-            letter.detail.escape_debug()
+            one_line(&letter.detail)
         );
     }
     let mut total = 0;
@@ -122,10 +148,7 @@ async fn show(database: &Database, id: i64) -> Result<(), Failure> {
     };
     let found = letters::newest(&mut *database.acquire().await?, &filter, 1).await?;
     let Some(letter) = found.first() else {
-        return Err(anyhow::anyhow!(
-            "there is no letter {id}; `ingest dead-letters list` lists them"
-        )
-        .into());
+        return Err(missing(id));
     };
     let Letter {
         cluster_id,
@@ -144,7 +167,7 @@ async fn show(database: &Database, id: i64) -> Result<(), Failure> {
     );
     println!("stored at    {}", time(letter.created_at));
     println!("reason       {reason}");
-    println!("detail       {}", detail.escape_debug());
+    println!("detail       {}", one_line(detail));
     println!("key          {}", bytes(letter.key.as_deref()));
     println!("payload      {}", bytes(letter.payload.as_deref()));
     Ok(())
@@ -152,6 +175,18 @@ async fn show(database: &Database, id: i64) -> Result<(), Failure> {
 
 fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A text whose control characters are escaped.
+fn one_line(text: &str) -> String {
+    text.chars().fold(String::new(), |mut line, character| {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+        line
+    })
 }
 
 /// Bytes as text where they are, else as `\x` and hexadecimal digits, as PostgreSQL prints them.
@@ -178,5 +213,6 @@ mod tests {
         assert_eq!(bytes(Some("{\"é\":1}".as_bytes())), "{\"é\":1}");
         assert_eq!(bytes(Some(b"\x00\xff")), "\\x00ff");
         assert_eq!(bytes(Some(b"a\x1b[2J")), "\\x611b5b324a");
+        assert_eq!(one_line("\"é\"\n\u{1b}"), "\"é\"\\n\\u{1b}");
     }
 }

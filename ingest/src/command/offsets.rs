@@ -60,8 +60,10 @@ async fn reset(database: &Database, reset: Reset) -> Result<(), Failure> {
     let forgotten = positions::forget(&mut tx, cluster.as_deref(), &topic, partition).await?;
     show(&forgotten);
     let Some(first) = forgotten.first() else {
+        let of = partition.map_or_else(String::new, |partition| format!(" [{partition}]"));
+        let of = of + &cluster.map_or_else(String::new, |cluster| format!(" of cluster {cluster}"));
         return Err(anyhow::anyhow!(
-            "no position of topic {topic:?} is stored; `ingest offsets show` lists them"
+            "no position of topic {topic:?}{of} is stored; `ingest offsets show` lists them"
         )
         .into());
     };

@@ -184,16 +184,16 @@ impl KafkaConfig {
         };
         let formats = self.formats();
         require(
-            !self.brokers.is_empty(),
-            "kafka.brokers is empty: give host:port",
+            self.brokers.split(',').all(is_address),
+            "kafka.brokers is not host:port,host:port with ports from 1 to 65535",
+        );
+        require(
+            formats.keys().all(|topic| is_topic(topic)),
+            "a topic has no name that Kafka allows: 1 to 249 letters, digits, dots, underscores and hyphens",
         );
         require(
             !self.group.is_empty(),
             "kafka.group is empty: name a consumer group",
-        );
-        require(
-            formats.keys().all(|topic| !topic.is_empty()),
-            "kafka.topic is empty: name a topic",
         );
         require(
             !formats.values().any(|format| *format == Format::Avro)
@@ -240,5 +240,49 @@ impl KafkaConfig {
             "kafka.max_poll_interval must be kafka.session_timeout to 24h",
         );
         faults
+    }
+}
+
+/// Whether it is a host, with a port or without. The client would take a port above 65535 for another one.
+fn is_address(broker: &str) -> bool {
+    let broker = broker.trim();
+    let (host, port) = broker.rsplit_once(':').unwrap_or((broker, "9092"));
+    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// Whether Kafka allows the name, by `Topic.validate` of its clients.
+fn is_topic(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_are_hosts_with_ports_and_topics_have_names_of_kafka() {
+        for (broker, valid) in [
+            ("127.0.0.1:9092", true),
+            ("kafka", true),
+            ("[::1]:9092", true),
+            ("localhost:99999", false),
+            ("localhost:0", false),
+            (":9092", false),
+            ("", false),
+        ] {
+            assert_eq!(is_address(broker), valid, "{broker}");
+        }
+        let long = "a".repeat(250);
+        for (topic, valid) in [
+            ("ticks-1.v_2", true),
+            (&long[1..], true),
+            (long.as_str(), false),
+            ("a b/c", false),
+            ("..", false),
+            ("", false),
+        ] {
+            assert_eq!(is_topic(topic), valid, "{topic}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::lock::lock;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -16,6 +16,9 @@ use tracing::{debug, warn};
 use super::assignment::Assigned;
 use crate::batch::TopicPartition;
 use crate::config::KafkaConfig;
+
+/// The log is told of faults of the connection no more often.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// The settings of the consumer.
 pub(crate) fn client_config(kafka: &KafkaConfig) -> ClientConfig {
@@ -92,6 +95,8 @@ pub struct Context {
     unavailable: Mutex<Option<String>>,
     /// Why no broker can be talked to, in the client's words.
     unreachable: Mutex<Option<String>>,
+    /// When the log was last told of a fault: while brokers are away there are dozens a second.
+    told: Mutex<Option<Instant>>,
     closing: AtomicBool,
 }
 
@@ -144,6 +149,15 @@ impl Context {
         lock(&self.unreachable).take()
     }
 
+    fn is_time_to_tell(&self) -> bool {
+        let mut told = lock(&self.told);
+        let due = told.is_none_or(|told| told.elapsed() >= TELL_EVERY);
+        if due {
+            *told = Some(Instant::now());
+        }
+        due
+    }
+
     /// From now on partitions are given back without asking the poll loop, which has ended.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -170,7 +184,9 @@ impl ClientContext for Context {
                 *lock(&self.unavailable) = Some(reason.to_owned());
             }
             error => {
-                warn!(%error, reason, "kafka client");
+                if self.is_time_to_tell() {
+                    warn!(%error, reason, "kafka client");
+                }
                 // That all brokers are down is what follows from the reason.
                 if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
                     *lock(&self.unreachable) = Some(reason.to_owned());

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::assignment::{self, Assigned};
 use super::{Consume, ConsumeError, DRAIN};
@@ -73,6 +73,9 @@ impl Consume<'_> {
                 }
                 Err(assignment::PositionError::Stopped) => return Ok(()),
                 Err(assignment::PositionError::Database(reason)) => {
+                    if attempt == 0 {
+                        warn!(reason, "waiting for the database to say where to start");
+                    }
                     links.health.database_answers(Some(reason));
                 }
                 Err(assignment::PositionError::Kafka(reason)) => {

@@ -57,7 +57,8 @@ impl Collector for Positions {
             let labels = [&*partition.topic, &*number];
             self.position.with_label_values(&labels).set(*next);
             if let Some(end) = end {
-                self.end.with_label_values(&labels).set(*end);
+                // It was seen earlier than the position.
+                self.end.with_label_values(&labels).set(*end.max(next));
             }
         }
         [self.position.collect(), self.end.collect()].concat()

@@ -1,18 +1,22 @@
 //! What operators do by hand, on the real path: dead letters, positions, zones and retention.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use testbed::{Encoding, Tick};
+use testbed::process::Signal;
+use testbed::{Encoding, Tick, eventually};
 
 use crate::avro;
 use crate::pipeline::Pipeline;
 use crate::positions::counts;
-use crate::program;
+use crate::program::{self, Program, log_of};
 use crate::worker::Worker;
 
 /// 2024-01-15T12:00:00Z.
 const NOON: i64 = 1_705_320_000_000_000;
 const HOUR: i64 = 3_600_000_000;
+/// Long enough for what does not wait.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Runs a command that must succeed; returns what it printed.
 async fn done(pipeline: &Pipeline, arguments: &[&str]) -> String {
@@ -46,6 +50,17 @@ async fn dead_letters_are_listed_shown_and_replayed_once_the_configuration_takes
     let id = list.split_whitespace().next().unwrap();
     let show = done(&pipeline, &["dead-letters", "show", id]).await;
     has(&show, &["command_letters [0] offset 1", r#""sequence":2"#]);
+
+    // WHEN a letter or a reason is named that there is not THEN it is told
+    let (code, text) = pipeline
+        .ingest_command(&["dead-letters", "replay", id, "999999"])
+        .await;
+    assert_eq!(code, 1, "{text}");
+    has(&text, &["there is no letter 999999"]);
+    let (code, text) = pipeline
+        .ingest_command(&["dead-letters", "list", "--reason", "bogus"])
+        .await;
+    assert_eq!(code, 2, "{text}");
 
     // WHEN it is replayed as it is THEN it stays, and the exit code says so
     let replay = ["dead-letters", "replay", "--reason", "time-out-of-range"];
@@ -213,6 +228,71 @@ async fn a_change_of_zone_shows_readers_the_old_days_or_the_new_ones() {
         &["A  America/New_York", "1 symbols"],
     );
     pipeline.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_told_to_stop_changes_nothing_more() {
+    // GIVEN a symbol whose row another session holds, and no worker that could wait for it
+    let pipeline = Pipeline::with_partitions("command_stop", 1).await;
+    let mut worker = Worker::start(&pipeline, &[]);
+    pipeline
+        .publish(&[Tick::new("A", NOON, 1, "10", "1")])
+        .await;
+    pipeline.caught_up().await;
+    worker.stops().await;
+    let mut lock = pipeline.pool().begin().await.unwrap();
+    sqlx::query("select from market_data.symbols for update")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    for (others, arguments) in [
+        &["symbols", "set", "A", "--timezone", "Asia/Tokyo"][..],
+        &["ticks", "retain", "--older-than", "2024-01-20"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // WHEN a command waits for it and is told to stop
+        let url = pipeline.url_as("market_data_ingest");
+        let settings = pipeline.settings(&url);
+        let command = Program::launch("ingest", pipeline.folder(), arguments, &settings);
+        // The server does not know yet that those before have gone.
+        waiting(&pipeline, others + 1).await;
+        let mut process = command.into_process();
+        process.signal(Signal::SIGTERM);
+        // THEN it ends at once, as failed
+        let ended = eventually("the command ends", SOON, async || {
+            process.exited().unwrap().ok_or("it runs")
+        });
+        assert_eq!(ended.await.unwrap().code(), Some(1), "{}", log_of(&process));
+        has(
+            &log_of(&process),
+            &["stopped: the step under way is undone"],
+        );
+    }
+    // THEN and nothing has changed once the row is free
+    lock.rollback().await.unwrap();
+    has(&done(&pipeline, &["symbols", "list"]).await, &["A  UTC"]);
+    assert_eq!(counts(&pipeline).await, [("A".to_owned(), 1)]);
+}
+
+/// Waits until so many sessions wait for a lock.
+async fn waiting(pipeline: &Pipeline, sessions: usize) {
+    let sessions = i64::try_from(sessions).unwrap();
+    let sql = "select count(*) >= $1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    eventually("a session waits", crate::pipeline::PATIENCE, async || {
+        let waits = sqlx::query_scalar(sql)
+            .bind(sessions)
+            .fetch_one(pipeline.pool())
+            .await;
+        match waits {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("too few".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
