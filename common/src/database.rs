@@ -1,7 +1,7 @@
 //! Connections to PostgreSQL.
 //!
 //! Every session has the same settings, whatever the server's defaults: schema `market_data`, zone
-//! UTC, bounded statements; that of [`migrate`] alone has no bound.
+//! UTC, bounded statements; that of [`migrate()`] alone has no bound.
 
 mod login;
 mod migrate;
