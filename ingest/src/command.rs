@@ -112,8 +112,12 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> Result<(), Failure> {
         Some(command) => command,
     };
     tokio::select! {
+        biased;
         done = operate(command, &config) => done,
-        () = stop.cancelled() => Err(anyhow::anyhow!("stopped: the step under way is undone, earlier ones stay").into()),
+        () = stop.cancelled() => Err(anyhow::anyhow!(
+            "stopped: earlier steps stay, the one under way is undone unless its commit had been sent"
+        )
+        .into()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::fold::{Buckets, HOUR, Level};
 use crate::recompute;
 use crate::store::candles::{self, BucketKey, Write};
 use crate::store::{self, days, hours, marks, symbols, views};
-use crate::verify::Wrong;
+use crate::verify::{AFTER_ALL, BEFORE_ALL, Wrong};
 
 /// Buckets that one transaction is about.
 const A_STEP: usize = 500;
@@ -60,7 +60,7 @@ async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx:
             .map(|start| (id, start))
             .collect();
         if level == Level::Day {
-            for (date, start) in dates(&mut tx, id, symbol.zone, &keys)
+            for (date, start) in dates(&mut tx, id, symbol.zone, &keys, floor)
                 .await
                 .map_err(|error| days::moved_day(error, &locked))?
             {
@@ -117,23 +117,29 @@ async fn candles_at_once(database: &Database, id: i32, wrong: &[Wrong]) -> sqlx:
     Ok(written)
 }
 
-/// Gives days among these their dates; returns the date that each bore and its start.
+/// Gives days their dates, when one of these has a wrong one: all of them from `floor` on, since another one may bear a
+/// date that is needed. Returns the date that each bore and its start.
 async fn dates(
     tx: &mut PgConnection,
     id: i32,
     zone: Tz,
     keys: &[BucketKey],
+    floor: i64,
 ) -> sqlx::Result<Vec<(NaiveDate, i64)>> {
-    let mut wrong = Vec::new();
-    for (_, start) in keys {
-        let named = days::misnamed(tx, id, zone, (*start, *start + 1)).await?;
-        wrong.extend(named.into_iter().map(|(start, date)| (date, start)));
+    let Some(((_, first), (_, last))) = keys.first().zip(keys.last()) else {
+        return Ok(Vec::new());
+    };
+    let wrong = days::misnamed(tx, id, zone, (*first, *last + 1)).await?;
+    if !wrong.iter().any(|(start, _)| keys.contains(&(id, *start))) {
+        return Ok(Vec::new());
     }
-    let starts: Vec<i64> = wrong.iter().map(|(_, start)| *start).collect();
-    if !starts.is_empty() {
-        days::rename(tx, id, zone, &starts).await?;
-    }
-    Ok(wrong)
+    let wrong = days::misnamed(tx, id, zone, (floor.max(BEFORE_ALL), AFTER_ALL)).await?;
+    let starts: Vec<i64> = wrong.iter().map(|(start, _)| *start).collect();
+    days::rename(tx, id, zone, &starts).await?;
+    Ok(wrong
+        .into_iter()
+        .map(|(start, date)| (date, start))
+        .collect())
 }
 
 /// Raises a high-water mark that lies below the symbol's last tick.

@@ -11,6 +11,8 @@ use chrono::{DateTime, Utc};
 use common::calendar::zone_of;
 use common::database::Database;
 
+pub(crate) use self::symbol::{AFTER_ALL, BEFORE_ALL};
+
 use self::symbol::Check;
 use crate::fold::{Buckets, Level};
 use crate::repair;

@@ -94,7 +94,12 @@ impl<'a> Fold<'a> {
         {
             self.close();
             let mut row = Row::empty(self.grid.bucket(part.time));
-            if let Some(changes) = &self.changes {
+            // A minute that is read in two pieces comes again with the second one.
+            let again = |seen: &&Changes| {
+                let own = part.changes.as_ref();
+                own.is_some_and(|own| own.covers.from == seen.covers.from)
+            };
+            if let Some(changes) = self.changes.as_ref().filter(|seen| !again(seen)) {
                 row.change(changes);
             }
             self.current = Some(row);
@@ -232,6 +237,34 @@ mod tests {
                     .collect();
                 assert_eq!((found, newest), (told, Some(5)), "{tell:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_minute_that_comes_again_with_the_next_piece_counts_once() {
+        // GIVEN seconds, and a minute that is read up to its middle and then from there
+        let grid = Grid::new("1s".parse().unwrap(), chrono_tz::UTC, Anchor::Calendar);
+        let tick = |time| Part {
+            time,
+            candle: None,
+            changes: None,
+            counts: true,
+        };
+        let bearer = |time| Part {
+            time,
+            counts: false,
+            ..minute(0, 3)
+        };
+        for (first, second) in [(0, 30_000_000), (MINUTE - 1, 29_999_999)] {
+            // WHEN its changes come with both pieces
+            let mut fold = Fold::new(&grid, Tell::Changed(0));
+            fold.push(bearer(first));
+            fold.push(tick(first));
+            fold.push(bearer(second));
+            fold.push(tick(second));
+            // THEN each second has them once
+            let revisions: Vec<_> = fold.finish().iter().map(|row| row.revision).collect();
+            assert_eq!(revisions, [3, 3], "{second}");
         }
     }
 

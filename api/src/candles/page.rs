@@ -257,8 +257,7 @@ impl<'a> Frame<'a> {
         };
         let next = more.then(|| self.position(last.start));
 
-        let known = self.rows(snapshot, span).await?;
-        let as_of = known.iter().filter_map(|row| row.updated_at).max();
+        let (known, as_of) = self.rows(snapshot, span).await?;
         let mut known = known.into_iter().peekable();
         let mut close = None;
         if fill == Fill::Previous
@@ -316,8 +315,12 @@ impl<'a> Frame<'a> {
             .collect()
     }
 
-    /// All rows that are stored in a range of few buckets, oldest first.
-    async fn rows(&self, snapshot: &mut Snapshot, span: Range) -> Result<Vec<Row>, ApiError> {
+    /// All rows that are stored in a range of few buckets, oldest first, and the newest change in it.
+    async fn rows(
+        &self,
+        snapshot: &mut Snapshot,
+        span: Range,
+    ) -> Result<(Vec<Row>, Option<i64>), ApiError> {
         let mut fold = Fold::new(&self.grid, Tell::Stored);
         let (symbol, source, forward) = (self.symbol, self.source, Direction::Forward);
         let mut rest = Some(span);
@@ -327,7 +330,7 @@ impl<'a> Frame<'a> {
                 .parts(symbol, source, range, forward, u64::MAX, &mut each)
                 .await?;
         }
-        Ok(fold.finish())
+        Ok(fold.finish_as_of())
     }
 
     /// The last price before a boundary.

@@ -23,7 +23,7 @@ pub(crate) struct Part {
     pub(crate) candle: Option<Candle>,
     /// Changes of the stored row; `None` for a tick, whose minute bears them.
     pub(crate) changes: Option<Changes>,
-    /// Whether its bucket has ticks, or had some that were cancelled. A minute that bears the changes of its ticks
+    /// Whether its bucket has ticks, or cancelled ones, also such as were cancelled before they came. A minute that bears the changes of its ticks
     /// does not say which of its buckets have.
     pub(crate) counts: bool,
 }

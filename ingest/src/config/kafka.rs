@@ -184,7 +184,7 @@ impl KafkaConfig {
         };
         let formats = self.formats();
         require(
-            self.brokers.split(',').all(is_address),
+            are_addresses(&self.brokers),
             "kafka.brokers is not host:port,host:port with ports from 1 to 65535",
         );
         require(
@@ -243,11 +243,27 @@ impl KafkaConfig {
     }
 }
 
-/// Whether it is a host, with a port or without. The client would take a port above 65535 for another one.
+/// Whether these are hosts, each with a port or without, and at least one.
+fn are_addresses(brokers: &str) -> bool {
+    let mut named = brokers
+        .split(',')
+        .map(str::trim)
+        .filter(|broker| !broker.is_empty())
+        .peekable();
+    named.peek().is_some() && named.all(is_address)
+}
+
+/// The client would take a port above 65535 for another one.
 fn is_address(broker: &str) -> bool {
-    let broker = broker.trim();
-    let (host, port) = broker.rsplit_once(':').unwrap_or((broker, "9092"));
-    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    let broker = broker
+        .split_once("://")
+        .map_or(broker, |(_, address)| address);
+    match broker.rsplit_once(':') {
+        Some((host, port)) if !broker.ends_with(']') => {
+            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+        }
+        _ => !broker.is_empty(),
+    }
 }
 
 /// Whether Kafka allows the name, by `Topic.validate` of its clients.
@@ -266,12 +282,17 @@ mod tests {
             ("127.0.0.1:9092", true),
             ("kafka", true),
             ("[::1]:9092", true),
+            ("[::1]", true),
+            ("SSL://kafka:9093", true),
+            ("a:1,b:2,", true),
+            ("a:1,b:0", false),
+            (",", false),
             ("localhost:99999", false),
             ("localhost:0", false),
             (":9092", false),
             ("", false),
         ] {
-            assert_eq!(is_address(broker), valid, "{broker}");
+            assert_eq!(are_addresses(broker), valid, "{broker}");
         }
         let long = "a".repeat(250);
         for (topic, valid) in [

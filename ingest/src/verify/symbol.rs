@@ -19,8 +19,9 @@ const BLOCKS_A_STEP: i64 = 50;
 /// Stored candles in memory at a time.
 const CANDLES_A_STEP: i64 = 20_000;
 /// Before and after all buckets that can be stored, in microseconds: years 1 and 10000, and room for zones.
-const BEFORE_ALL: i64 = -62_135_596_800_000_000 - DAYS;
-const AFTER_ALL: i64 = 253_402_300_800_000_000 + DAYS;
+pub(crate) const BEFORE_ALL: i64 = -62_135_596_800_000_000 - DAYS;
+/// See [`BEFORE_ALL`].
+pub(crate) const AFTER_ALL: i64 = 253_402_300_800_000_000 + DAYS;
 const DAYS: i64 = 2 * 86_400_000_000;
 
 /// The share that is done: whole symbols, and a part of one more.
